@@ -1,0 +1,180 @@
+#include "core/pathset_parts.h"
+
+#include "base/mem.h"
+
+struct pathset *pathset_new(size_t limit, int64_t longest_wait_ns)
+{
+	struct pathset *set = mem_alloc(sizeof(*set));
+
+	check(limit > 0);
+	set->limit = limit;
+	set->longest_wait_ns = longest_wait_ns;
+	set->now_ns = INT64_MIN;
+	node_table_init(set);
+	heap_init(&set->timed, HEAP_QUEUE, HEAP_BY_DUE);
+	for (unsigned low = 0; low < 2; low++) {
+		for (unsigned kind = 0; kind < QUEUE_KINDS; kind++)
+			heap_init(&set->ready[low][kind], HEAP_QUEUE, HEAP_BY_AGE);
+	}
+	heap_init(&set->reserved, HEAP_RESERVED, HEAP_BY_AGE);
+	heap_init(&set->born, HEAP_BORN, HEAP_BY_BORN);
+	return set;
+}
+
+void pathset_free(struct pathset *set)
+{
+	if (!set)
+		return;
+	check(set->flying == 0);
+	while (set->recent_first)
+		recent_forget(set, set->recent_first);
+	while (set->born.n) {
+		struct entry *e = set->born.at[set->born.n - 1];
+		struct node *node = e->node;
+
+		pending_detach(set, e);
+		pending_wake_list(set, &node->waiters);
+		pending_free(set, e);
+		node_release(set, node);
+	}
+	heap_done(&set->timed);
+	for (unsigned low = 0; low < 2; low++) {
+		for (unsigned kind = 0; kind < QUEUE_KINDS; kind++)
+			heap_done(&set->ready[low][kind]);
+	}
+	heap_done(&set->reserved);
+	heap_done(&set->born);
+	node_table_done(set);
+	free(set);
+}
+
+/* When a mark put now is ready, as far as is known: a path in flight adds its cost at its end. */
+static int64_t ready_at(const struct pathset *set, const struct node *node, const struct mark *mark,
+                        int64_t now_ns)
+{
+	int64_t ready = mark->flags & MARK_HOT ? mark->since_ns + set->longest_wait_ns : INT64_MIN;
+
+	if (node->recent) {
+		int64_t wait = now_ns + pending_remark_ns(node->recent->cost_ns);
+
+		if (wait > ready)
+			ready = wait;
+	}
+	return ready;
+}
+
+void pathset_put(struct pathset *set, const struct mark *mark, int64_t now_ns)
+{
+	struct mark m = *mark;
+	struct node *node;
+	struct entry *e;
+	int64_t ready;
+
+	if (m.scope == MARK_SUBTREE)
+		m.action = MARK_LOOK;
+	pathset_tell(set, now_ns);
+	node = node_make(set, m.path);
+	ready = ready_at(set, node, &m, now_ns);
+	if (node->pending) {
+		pending_merge(set, node->pending, &m, ready);
+		return;
+	}
+	e = pending_new(set, node, &m, now_ns);
+	e->ready_ns = ready;
+	e->remark = node->flight != NULL;
+	pending_attach(set, e);
+	collapse_to_limit(set);
+}
+
+size_t pathset_pending(const struct pathset *set)
+{
+	return set->pending;
+}
+
+size_t pathset_in_flight(const struct pathset *set)
+{
+	return set->flying;
+}
+
+uint64_t pathset_pending_bytes(const struct pathset *set)
+{
+	return set->pending_bytes;
+}
+
+int64_t pathset_oldest(const struct pathset *set)
+{
+	int64_t oldest = INT64_MAX;
+
+	for (uint32_t i = 0; i < set->born.n; i++) {
+		if (set->born.at[i]->mark.since_ns < oldest)
+			oldest = set->born.at[i]->mark.since_ns;
+	}
+	return oldest;
+}
+
+bool pathset_settled(struct pathset *set, uint64_t born)
+{
+	const struct entry *witness = heap_top(&set->born);
+
+	return !witness || witness->mark.born > born;
+}
+
+int64_t pathset_deadline(const struct pathset *set)
+{
+	const struct entry *e = heap_top(&set->timed);
+
+	return e ? e->due_ns : INT64_MAX;
+}
+
+void pathset_each(struct pathset *set, struct bytes dir,
+                  bool (*fn)(const struct mark *mark, bool in_flight, void *arg), void *arg)
+{
+	const struct node *top = node_find(set, dir);
+
+	for (const struct node *node = top; node; node = node_next(node, top, true)) {
+		const struct entry *at[] = {node->flight, node->look, node->pending};
+
+		for (size_t i = 0; i < ARRAY_LEN(at); i++) {
+			struct mark mark;
+			bool more;
+
+			if (!at[i])
+				continue;
+			mark = at[i]->mark;
+			mark.path = node_path(node);
+			more = fn(&mark, at[i]->state == ENTRY_FLYING, arg);
+			free((char *)mark.path.p);
+			if (!more)
+				return;
+		}
+	}
+}
+
+bool pathset_has(const struct pathset *set, struct bytes path)
+{
+	const struct node *node = node_find(set, path);
+
+	return node && (node->pending || node->flight || node->look);
+}
+
+static bool queue_filled(const struct pathset *set, enum queue_kind kind)
+{
+	return set->ready[0][kind].n || set->ready[1][kind].n;
+}
+
+unsigned pathset_ready(struct pathset *set, int64_t now_ns)
+{
+	unsigned ready = 0;
+
+	pathset_tell(set, now_ns);
+	for (unsigned kind = QUEUE_QUICK; kind <= QUEUE_DELETE; kind++)
+		ready |= queue_filled(set, (enum queue_kind)kind) ? 1u << kind : 0;
+	if (queue_filled(set, QUEUE_LOOK) || queue_filled(set, QUEUE_SUBTREE))
+		ready |= 1u << BATCH_CLASSES;
+	return ready;
+}
+
+size_t pathset_pending_deletions(const struct pathset *set)
+{
+	return set->root->deletes_below;
+}
