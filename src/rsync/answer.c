@@ -1,0 +1,93 @@
+/* The content of one requested file: header, tokens, digest. */
+#include "rsync/session_internal.h"
+
+#include "base/mem.h"
+
+#define RESERVE_MAX (1u << 20)
+
+static bool answering(const struct session *s, bool begun)
+{
+	return s->state == SESSION_SERVING && s->answering && s->begun == begun;
+}
+
+/* The request is dealt with: on to what waited behind it. */
+static void finish(struct session *s)
+{
+	delta_free(TAKE(s->delta));
+	s->answering = s->begun = false;
+	serve_drop_task(s);
+	serve_pump(s);
+	session_check_output(s);
+}
+
+void session_answer_begin(struct session *s, uint64_t expected_size)
+{
+	struct task *t = s->tasks;
+	struct buf head;
+
+	if (!answering(s, false))
+		return;
+	s->begun = true;
+	if (!s->tokens) {
+		s->tokens = token_writer_new(s->o.compress);
+		s->file_hash = hasher_new(s->strong);
+		s->block_hash = hasher_new(s->strong);
+	}
+	(void)buf_reserve(&s->out.bytes, expected_size < RESERVE_MAX ? expected_size : RESERVE_MAX);
+	serve_put_item(s, t);
+	buf_init(&head, SUM_HEAD_BYTES);
+	sum_head_put(&head, &t->sums.head);
+	mux_out_data(&s->out, buf_bytes(&head));
+	buf_done(&head);
+	token_begin(s->tokens, &s->out);
+	hasher_begin(s->file_hash);
+	if (t->sums.head.count)
+		s->delta = delta_new(&t->sums, s->seed, s->block_hash, s->o.inplace, s->tokens);
+}
+
+void session_answer_data(struct session *s, struct bytes slice)
+{
+	if (!answering(s, true) || !slice.n)
+		return;
+	hasher_update(s->file_hash, slice);
+	if (s->delta)
+		delta_feed(s->delta, slice);
+	else
+		token_literal(s->tokens, slice);
+	session_check_output(s);
+}
+
+static void end(struct session *s, bool good)
+{
+	unsigned char sum[SUM_BYTES_MAX];
+
+	if (!answering(s, true))
+		return;
+	if (s->delta)
+		delta_end(s->delta);
+	token_end(s->tokens);
+	hasher_end(s->file_hash, sum);
+	if (!good)
+		sum[0] ^= 0xff;
+	mux_out_data(&s->out, (struct bytes){(const char *)sum, strong_table[s->strong].size});
+	finish(s);
+}
+
+void session_answer_end(struct session *s)
+{
+	end(s, true);
+}
+
+void session_answer_abort(struct session *s)
+{
+	end(s, false);
+}
+
+void session_no_send(struct session *s)
+{
+	if (!answering(s, false))
+		return;
+	s->not_sent = true;
+	mux_out_message_int(&s->out, MUX_NO_SEND, s->tasks->ndx);
+	finish(s);
+}

@@ -1,0 +1,17 @@
+/*
+ * rules: the filter list of a deletion. Every name that may go is "R /path", and "P *" behind them
+ * protects all the rest. This is the one place where names become patterns (I10).
+ */
+#ifndef RSYNC_RULES_H
+#define RSYNC_RULES_H
+
+#include "rsync/session.h"
+
+/* Appends the anchored pattern that matches exactly this path. */
+void rules_quote(struct buf *out, struct bytes path, bool dir);
+/* Appends the whole filter list in its wire form; the closing rule is always there. -EINVAL: not a
+ * path, or the root; -ENAMETOOLONG: its pattern is longer than receivers take. `out` is then of no
+ * use. */
+int rules_put(struct buf *out, const struct session_risk *risks, size_t n, struct err *err);
+
+#endif

@@ -1,0 +1,318 @@
+/*
+ * Requests, items and phase marks of the receiver: what comes in, and what of it is answered at
+ * once. The content of a file is answer.c's.
+ */
+#include "rsync/session_internal.h"
+
+#include <errno.h>
+#include "base/mem.h"
+
+#define XNAME_MAX        4096
+#define SUMS_MEMORY_MAX  (64u << 20) /* of all requests that wait; beyond it files go whole */
+#define REQUESTS_MAX     2           /* of one entry: the normal one and one after a wrong digest */
+#define ITEMS_MAX        8           /* of one entry */
+#define DEL_STATS_FIELDS 5
+
+#define ITEM_BASIS_FOLLOWS 0x0800
+#define IO_ERROR_VANISHED  2
+
+enum done {
+	DONE_PHASE1 = 1, /* all requests were made */
+	DONE_REDO,       /* the receiver is through with phase 1, and with what was repeated */
+	DONE_DELAYED,    /* end of the loop of answers */
+	DONE_GOODBYE,
+	DONE_LAST, /* protocol 31 and later */
+};
+
+static bool dry_run(const struct session *s)
+{
+	return s->class == SESSION_COMPARE || s->class == SESSION_CHECKSUM ||
+	       (s->class == SESSION_DELETE && s->o.dry_run);
+}
+
+void task_free(struct task *t)
+{
+	if (!t)
+		return;
+	sums_done(&t->sums);
+	free((char *)(uintptr_t)t->xname.p);
+	free(t);
+}
+
+static void add_task(struct session *s, struct task *t)
+{
+	*s->tasks_end = t;
+	s->tasks_end = &t->next;
+}
+
+void serve_drop_task(struct session *s)
+{
+	struct task *t = s->tasks;
+
+	s->tasks = t->next;
+	if (!s->tasks)
+		s->tasks_end = &s->tasks;
+	s->sums_bytes -= sum_head_cost(&t->sums.head);
+	task_free(t);
+}
+
+/* --- out --- */
+
+void serve_put_item(struct session *s, const struct task *t)
+{
+	struct buf b;
+
+	buf_init(&b, 2 * XNAME_MAX);
+	codec_put_ndx(&b, &s->ndx_out, t->ndx);
+	buf_add_le16(&b, t->iflags);
+	if (t->iflags & ITEM_BASIS_FOLLOWS)
+		buf_add_u8(&b, t->basis);
+	if (t->iflags & SESSION_ITEM_XNAME)
+		codec_put_vstring(&b, t->xname);
+	mux_out_data(&s->out, buf_bytes(&b));
+	buf_done(&b);
+}
+
+static void closed(struct session *s)
+{
+	struct session_event event = {SESSION_EV_CLOSED};
+
+	s->goodbye_done = true;
+	s->state = SESSION_CLOSED;
+	event_queue_add(&s->events, &event);
+}
+
+/* The receiver's marks may come in one bunch, behind requests that are not answered yet. So each is
+ * answered, and means that a stretch is over, only when its turn has come. */
+static void answer_done(struct session *s)
+{
+	enum done last = s->protocol >= 31 ? DONE_LAST : DONE_GOODBYE;
+	char zero = 0;
+
+	s->dones_out++;
+	if (s->dones_out == (unsigned)last) {
+		closed(s);
+		return;
+	}
+	if (s->dones_out == DONE_DELAYED) {
+		if (s->not_sent)
+			mux_out_message_int(&s->out, MUX_IO_ERROR, IO_ERROR_VANISHED);
+		s->state = SESSION_GOODBYE;
+	}
+	mux_out_data(&s->out, (struct bytes){&zero, 1});
+}
+
+void serve_pump(struct session *s)
+{
+	while (s->tasks && !s->answering) {
+		switch (s->tasks->kind) {
+		case TASK_REQUEST:
+			return; /* the caller's turn */
+		case TASK_ECHO:
+			serve_put_item(s, s->tasks);
+			break;
+		case TASK_DONE:
+			answer_done(s);
+			break;
+		}
+		serve_drop_task(s);
+	}
+}
+
+/* --- in --- */
+
+static int take_done(struct session *s)
+{
+	struct session_event event = {SESSION_EV_PHASE};
+	struct task *t;
+
+	if (++s->dones > DONE_LAST)
+		return session_breach(s, "an end after the end");
+	if (s->dones == DONE_REDO)
+		event_queue_add(&s->events, &event);
+	t = mem_alloc(sizeof(*t));
+	t->kind = TASK_DONE;
+	add_task(s, t);
+	return 0;
+}
+
+static int take_del_stats(struct session *s, struct cursor *in)
+{
+	uint32_t ignored;
+
+	if (s->dones < DONE_DELAYED)
+		return session_breach(s, "statistics in the middle");
+	for (int i = 0; i < DEL_STATS_FIELDS; i++) {
+		int rc = codec_get_varint(in, &ignored);
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int check_item(struct session *s, int32_t ndx, bool transfer)
+{
+	struct listed *l;
+
+	if (ndx < 0 || (size_t)ndx >= s->nlisted)
+		return session_breach(s, "an index that was not listed");
+	if (s->dones >= DONE_DELAYED)
+		return session_breach(s, "an item after the end");
+	l = &s->listed[ndx];
+	if (!transfer || dry_run(s))
+		return ++l->items <= ITEMS_MAX ? 0
+		                               : session_breach(s, "too many items of one file");
+	if (s->dones >= DONE_REDO)
+		return session_breach(s, "a request after the end");
+	if (!l->regular)
+		return session_breach(s, "a request for something that has no content");
+	if (++l->requests > REQUESTS_MAX)
+		return session_breach(s, "too many requests for one file");
+	return 0;
+}
+
+/* Reads what stands behind an index into *t; its xname is borrowed. */
+static int read_item(struct session *s, struct cursor *in, struct task *t, struct sum_head *head)
+{
+	int rc = codec_get_le16(in, &t->iflags);
+
+	if (rc == 0 && (t->iflags & ITEM_BASIS_FOLLOWS))
+		rc = codec_get_u8(in, &t->basis);
+	if (rc == 0 && (t->iflags & SESSION_ITEM_XNAME))
+		rc = codec_get_vstring(in, XNAME_MAX, &t->xname);
+	t->kind = TASK_ECHO;
+	if (rc == 0 && (t->iflags & SESSION_ITEM_TRANSFER) && !dry_run(s)) {
+		t->kind = TASK_REQUEST;
+		t->redo = s->dones >= DONE_PHASE1;
+		rc = sum_head_get(in, strong_table[s->strong].size, head);
+	}
+	return rc;
+}
+
+static void tell_item(struct session *s, const struct task *t)
+{
+	struct session_event event = {SESSION_EV_ITEM, .text = t->xname};
+
+	event.index = s->listed[t->ndx].caller;
+	event.flags = t->iflags;
+	event_queue_add(&s->events, &event);
+}
+
+static void expect_sums(struct session *s, struct task *t, const struct sum_head *head)
+{
+	size_t cost = sum_head_cost(head);
+
+	if (cost > SUMS_MEMORY_MAX - s->sums_bytes) {
+		s->skip_left = cost;
+		s->step = SERVE_SKIP;
+		t->sums.head = (struct sum_head){0};
+	} else {
+		sums_init(&t->sums, head);
+		s->sums_bytes += cost;
+		s->step = SERVE_SUMS;
+	}
+	s->incoming = t;
+}
+
+static int take_item(struct session *s, struct cursor *in, int32_t ndx)
+{
+	struct task t = {.ndx = ndx};
+	struct sum_head head = {0};
+	struct task *kept;
+	int rc = read_item(s, in, &t, &head);
+
+	if (rc == -EPROTO)
+		return session_breach(s, "a malformed request");
+	if (rc < 0)
+		return rc;
+	rc = check_item(s, ndx, t.iflags & SESSION_ITEM_TRANSFER);
+	if (rc < 0)
+		return rc;
+	if (t.kind == TASK_ECHO)
+		tell_item(s, &t);
+	kept = mem_alloc(sizeof(*kept));
+	*kept = t;
+	kept->xname.p = t.xname.n ? mem_dup(t.xname.p, t.xname.n) : NULL;
+	if (t.kind == TASK_REQUEST)
+		expect_sums(s, kept, &head);
+	else
+		add_task(s, kept);
+	return 0;
+}
+
+static int take_index(struct session *s, struct cursor *in)
+{
+	struct ndx_state state = s->ndx_in;
+	int32_t ndx;
+	int rc = codec_get_ndx(in, &state, &ndx);
+
+	if (rc == 0 && ndx == NDX_DONE)
+		rc = take_done(s);
+	else if (rc == 0 && ndx == NDX_DEL_STATS)
+		rc = take_del_stats(s, in);
+	else if (rc == 0)
+		rc = take_item(s, in, ndx);
+	if (rc == 0)
+		s->ndx_in = state;
+	if (rc == -EPROTO)
+		return session_breach(s, "a malformed index");
+	return rc;
+}
+
+static int take_sums(struct session *s, struct cursor *in)
+{
+	if (s->step == SERVE_SKIP) {
+		size_t n = cursor_left(in);
+
+		if (n > s->skip_left)
+			n = (size_t)s->skip_left;
+		cursor_take(in, n);
+		s->skip_left -= n;
+		if (s->skip_left)
+			return -EAGAIN;
+	} else if (!sums_get(&s->incoming->sums, in)) {
+		return -EAGAIN;
+	}
+	add_task(s, TAKE(s->incoming));
+	s->step = SERVE_INDEX;
+	return 0;
+}
+
+int serve_feed(struct session *s)
+{
+	struct bytes all = buf_bytes(&s->stream);
+	struct cursor in = cursor_of(all);
+	size_t used = 0;
+	int rc = 0;
+
+	if (s->list_at == UINT64_MAX)
+		return session_breach(s, "an answer before there was a list");
+	while (rc == 0 && cursor_left(&in) && s->state != SESSION_CLOSED) {
+		rc = s->step == SERVE_INDEX ? take_index(s, &in) : take_sums(s, &in);
+		/* An incomplete item is read again from its start, sums are taken one by one. */
+		if (rc == 0 || (rc == -EAGAIN && s->step != SERVE_INDEX))
+			used = all.n - cursor_left(&in);
+	}
+	if (s->state == SESSION_CLOSED)
+		used = all.n;
+	buf_drop(&s->stream, used);
+	if (rc < 0 && rc != -EAGAIN)
+		return rc;
+	serve_pump(s);
+	return 0;
+}
+
+bool serve_request(struct session *s, struct session_event *ret)
+{
+	struct task *t = s->tasks;
+
+	if (s->state != SESSION_SERVING || s->answering || !t || t->kind != TASK_REQUEST)
+		return false;
+	s->answering = true;
+	*ret = (struct session_event){SESSION_EV_REQUEST, .index = s->listed[t->ndx].caller};
+	ret->flags = t->iflags;
+	ret->redo = t->redo;
+	ret->text = BYTES("");
+	return true;
+}

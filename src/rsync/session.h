@@ -1,0 +1,223 @@
+/*
+ * session: one rsync conversation as client-sender, protocols 30 to 32, sans-I/O.
+ *
+ * Bytes in (session_feed), bytes out (session_output/session_sent), events out (session_next). It
+ * never reads a file, a clock or a socket. One session carries one list.
+ *
+ *     GREETING -> (AUTH) -> SETUP -> READY --list--> SERVING -> GOODBYE -> CLOSED;  any -> FAILED
+ *
+ * Everything that the peer sends is checked against a limit first; a breach ends in FAILED with
+ * -EPROTO. The peer names entries by index only, and only those of our list. Source: the rsync wire
+ * protocol as described in docs/PROTOCOL.md.
+ */
+#ifndef RSYNC_SESSION_H
+#define RSYNC_SESSION_H
+
+#include <stdbool.h>
+#include "base/bytes.h"
+#include "base/err.h"
+
+enum session_kind {
+	SESSION_DAEMON, /* @RSYNCD greeting, module, auth, arguments in-band */
+	SESSION_PIPE,   /* `rsync --server` on a pipe or through ssh: arguments went on its command
+	                   line */
+};
+
+/* What a session is for; fixed by its arguments. */
+enum session_class {
+	SESSION_QUICK,
+	SESSION_CONTENT,
+	SESSION_DELETE,
+	SESSION_COMPARE,
+	SESSION_CHECKSUM,
+	SESSION_CLASSES
+};
+
+/* What is kept: the job's `keep` set and options, the same for all its sessions. */
+struct session_options {
+	bool perms, owner, group, times, links, devices, hard_links, xattrs, acls;
+	bool numeric_ids, sparse, fsync, compress, inplace;
+	bool no_ack;  /* this peer refuses --remove-source-files: batch-level acks only */
+	bool no_msgs; /* PIPE: this peer does not know --no-msgs2stderr (before 3.2.3) and needs no
+	               * telling: its errors come in the stream. Later ones print them on stderr,
+	               * where no item could claim them (I9) */
+	bool no_ns; /* this peer does not know --modify-window=-1 (before 3.1.3): it compares whole
+	               seconds */
+	bool dry_run;       /* DELETE: nothing is deleted, EV_DELETED tells what would be */
+	unsigned timeout_s; /* always sent; default 30 */
+	unsigned bwlimit_kib;
+	const char *usermap, *groupmap; /* values of --usermap, --groupmap; NULL: none */
+	unsigned min_digest; /* weakest auth digest accepted: 0 md4 1 md5 2 sha1 3 sha256 4 sha512;
+	                        default 1 */
+	int protocol_max;    /* 30..32; default 32 */
+};
+
+/* The server's arguments for a class: "--server", bundle, long options, ".", path; NULL-terminated,
+ * freed by session_args_free(). For SESSION_DAEMON `path` is "module/sub/dir/"; for SESSION_PIPE
+ * the directory. */
+char **session_args(enum session_kind kind, enum session_class class,
+                    const struct session_options *o, const char *path);
+void session_args_free(char **args);
+
+struct session_login {
+	const char *module;   /* DAEMON only */
+	const char *user;     /* may be NULL */
+	const char *password; /* may be NULL; used only while authenticating, not kept */
+};
+
+struct session;
+/* `login` NULL for SESSION_PIPE. Strings are copied. */
+struct session *session_new(enum session_kind kind, enum session_class class,
+                            const struct session_options *o, const char *path,
+                            const struct session_login *login);
+void session_free(struct session *s);
+
+enum session_state {
+	SESSION_GREETING,
+	SESSION_AUTH,
+	SESSION_SETUP,
+	SESSION_READY,
+	SESSION_SERVING,
+	SESSION_GOODBYE,
+	SESSION_CLOSED,
+	SESSION_FAILED,
+};
+enum session_state session_state(const struct session *s);
+/* Why it FAILED: the peer's own words (escaped) where it gave some. */
+const struct err *session_error(const struct session *s);
+/* Kind of failure, for the retry policy. */
+enum session_fault {
+	SESSION_FAULT_NONE,
+	SESSION_FAULT_BUSY,
+	SESSION_FAULT_LOGIN,
+	SESSION_FAULT_READONLY,
+	SESSION_FAULT_MISSING,
+	SESSION_FAULT_REFUSED,
+	SESSION_FAULT_PROTOCOL,
+	SESSION_FAULT_HANGUP,
+};
+enum session_fault session_fault(const struct session *s);
+/* Option the peer refused ("remove-source-files", "delete", "modify-window", ...) with
+ * SESSION_FAULT_REFUSED; or "". */
+const char *session_refused_option(const struct session *s);
+/* The same judgement of words that came another way (standard error of ssh or of `rsync --server`);
+ * NONE: they say nothing known. `option` (may be NULL) takes the refused option's name, cut to fit.
+ */
+enum session_fault session_fault_of_text(struct bytes text, char *option, size_t size);
+
+int session_protocol(const struct session *s);            /* 30..32 once past GREETING */
+unsigned session_peer_timeout_s(const struct session *s); /* MSG_IO_TIMEOUT, 0: none told */
+
+/* Consumes all of it. 0, or -errno once FAILED. */
+int session_feed(struct session *s, struct bytes in);
+/* The peer closed: in GOODBYE or CLOSED that is fine, elsewhere FAILED (HANGUP). */
+void session_eof(struct session *s);
+/* What to write next; empty: nothing. Valid until the next call that writes; bytes once shown do
+ * not change. */
+struct bytes session_output(struct session *s);
+void session_sent(struct session *s, size_t n);
+/* Queues an empty data frame; READY or SERVING only. */
+void session_keepalive(struct session *s);
+
+/* --- the list --- */
+struct session_entry {
+	struct bytes path; /* relative; "" is sent as "." */
+	uint32_t mode, uid, gid, rdev_major, rdev_minor;
+	uint64_t size;
+	int64_t mtime_ns;
+	struct bytes link_target; /* symlinks */
+	uint64_t link_group;      /* equal non-zero values: one inode (needs hard_links); 0: none */
+	bool content_dir;         /* DELETE: what lies in it is subject to the rules */
+	bool implied;             /* an ancestor that rides along */
+	struct bytes checksum;    /* CHECKSUM class: xxh128/md5... of the content,
+	                             session_checksum_size() bytes */
+};
+
+/* An entry of type IFDIR with an empty path is the target's root: its attributes are set. With
+ * DELETE all entries are directories, and each risk's parent is one of them with content_dir set,
+ * or another risk. xattrs and acls are not implemented: -ENOTSUP. Only READY. Entries in any order,
+ * no duplicates, each one's parent included ("" not needed): the session sorts; later calls and
+ * events use the CALLER's indexes. `rules` (DELETE only): paths at risk, `dir` says directory;
+ * encoded as "R /path" and closed by "P *" always. Copies what it needs. -EINVAL for a violated
+ * rule (nothing was sent). */
+struct session_risk {
+	struct bytes path;
+	bool dir;
+};
+/* Names of ids, so that the receiver maps them to ids of its own (not with numeric_ids). Optional,
+ * READY and before session_list(); copied. Names longer than 255 bytes are left out. */
+struct session_id_name {
+	uint32_t id;
+	struct bytes name;
+};
+void session_set_names(struct session *s, const struct session_id_name *users, size_t nusers,
+                       const struct session_id_name *groups, size_t ngroups);
+int session_list(struct session *s, const struct session_entry *entries, size_t n,
+                 const struct session_risk *rules, size_t nrules, struct err *err);
+/* Ends an unused READY session politely (empty list). */
+void session_quit(struct session *s);
+size_t session_checksum_size(const struct session *s); /* READY and later: file digest bytes */
+const char *session_checksum_name(const struct session *s);
+
+/* --- events --- */
+enum session_event_kind {
+	SESSION_EV_NONE,
+	SESSION_EV_REQUEST, /* the content of entry `index` is wanted: answer with the
+	                       session_answer_* calls or session_no_send() */
+	SESSION_EV_ITEM, /* the receiver did something with `index` by itself, or in a dry run would
+	                  * (then also with SESSION_ITEM_TRANSFER); flags = iflags (the echo is
+	                  * queued) */
+	SESSION_EV_SUCCESS, /* entry `index` is finished at the target */
+	SESSION_EV_DELETED, /* `text` = name (path), is_dir */
+	SESSION_EV_MESSAGE, /* `text`, level: an error, warning or info text of the peer, raw bytes,
+	                       its last newline cut */
+	SESSION_EV_PHASE,  /* the second DONE arrived: everything of phase 1 is through. Files asked
+	                    * for again (redo) are not covered:  they have their SUCCESS, or without
+	                    * acks CLOSED */
+	SESSION_EV_CLOSED, /* goodbye complete; write what output is left, then EOF may be awaited
+	                    */
+};
+/* iflags of an item or request: what differs, and what is done about it. */
+enum session_item_flag {
+	SESSION_ITEM_CHANGE = 0x2, /* link target, or content in a CHECKSUM session */
+	SESSION_ITEM_SIZE = 0x4,
+	SESSION_ITEM_TIME = 0x8,
+	SESSION_ITEM_PERMS = 0x10,
+	SESSION_ITEM_OWNER = 0x20,
+	SESSION_ITEM_GROUP = 0x40,
+	SESSION_ITEM_XNAME = 0x1000,
+	SESSION_ITEM_NEW = 0x2000,   /* the target did not have the name */
+	SESSION_ITEM_LOCAL = 0x4000, /* made by the receiver itself: directory, link, special */
+	SESSION_ITEM_TRANSFER = 0x8000,
+};
+enum session_level { SESSION_INFO, SESSION_WARNING, SESSION_ERROR, SESSION_ERROR_XFER };
+struct session_event {
+	enum session_event_kind kind;
+	size_t index;      /* the caller's */
+	unsigned flags;    /* iflags of the request or item */
+	struct bytes text; /* borrowed until the next session_next/session_feed */
+	enum session_level level;
+	bool is_dir;
+	bool redo; /* REQUEST: second try after a wrong digest */
+};
+/* Oldest event, or kind NONE. Requests are handed out one at a time: the next event REQUEST comes
+ * after the current one was answered (other kinds come freely). */
+void session_next(struct session *s, struct session_event *ret);
+
+/* --- answering the current REQUEST --- */
+/* Content comes in slices of any size (the worker uses 256 KiB); tokens, delta matching against the
+ * receiver's block sums, compression and the file digest happen inside. Callers watch
+ * session_output_pending() and pause at 1 MiB. */
+void session_answer_begin(struct session *s, uint64_t expected_size);
+void session_answer_data(struct session *s, struct bytes slice);
+void session_answer_end(struct session *s);
+/* Reading failed in the middle: a digest that cannot match is sent, the receiver keeps nothing. */
+void session_answer_abort(struct session *s);
+/* Nothing was sent for it yet: MSG_NO_SEND. */
+void session_no_send(struct session *s);
+size_t session_output_pending(const struct session *s);
+uint64_t session_bytes_out(const struct session *s), session_bytes_in(const struct session *s);
+/* Any list byte has been handed out by session_output()/session_sent(). */
+bool session_list_begun(const struct session *s);
+
+#endif
