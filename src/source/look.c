@@ -1,0 +1,286 @@
+/*
+ * Looks: the truth about a name is what lstat says in a directory that was opened beneath the root
+ * and proved to be the one its node stands for.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "base/fd.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "source/inside.h"
+
+int look_open(struct source *s, uint32_t node, int flags, struct view *ret)
+{
+	struct stat st;
+	int rc = dirtab_path(s->dirs, node, &s->path);
+
+	if (rc != 0)
+		return rc == -ENOENT ? -EAGAIN : rc;
+	autoclose int fd =
+	        fd_open_beneath(s->root_fd, buf_bytes(&s->path), flags | O_DIRECTORY | O_NOFOLLOW,
+	                        s->config.cross_mounts);
+	if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
+		return -EAGAIN;
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	if (!dirtab_is(s->dirs, node, st.st_dev, st.st_ino))
+		return -EAGAIN;
+	if (s->path.n)
+		buf_add_u8(&s->path, '/');
+	*ret = (struct view){.node = node, .prefix = s->path.n, .fd = TAKE_FD(fd)};
+	return 0;
+}
+
+void look_close(struct view *v)
+{
+	if (v->fd >= 0)
+		(void)close(v->fd);
+	v->fd = -1;
+}
+
+const char *look_set_name(struct source *s, const struct view *v, struct bytes name)
+{
+	s->path.n = v->prefix;
+	buf_add_bytes(&s->path, name);
+	buf_add_u8(&s->path, 0);
+	s->path.n--;
+	if (s->path.n <= PATH_BYTES_MAX)
+		return s->path.p + v->prefix;
+	if (!s->too_long++)
+		(void)snprintf(s->too_long_first, sizeof(s->too_long_first), "%.150s",
+		               path_show(buf_bytes(&s->path)));
+	return NULL;
+}
+
+void look_failed(struct source *s, uint32_t node, int rc)
+{
+	if (rc == -EXDEV)
+		return; /* what lies below a mount point is frozen */
+	if (!s->unreadable++)
+		(void)snprintf(s->unreadable_first, sizeof(s->unreadable_first), "%.100s: %.50s",
+		               path_show(buf_bytes(&s->path)), strerror(-rc));
+	for (; node != DIRTAB_NONE; node = dirtab_parent(s->dirs, node))
+		dirtab_set_unread(s->dirs, node, true);
+	/* Want of descriptors or memory passes by itself, and no event will tell. */
+	if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM) {
+		int64_t soon_ns = clock_boot_ns() + 1000000000;
+
+		if (s->crawl_at_ns > soon_ns)
+			s->crawl_at_ns = soon_ns;
+	}
+}
+
+static void report_gone(struct source *s, const struct look *look)
+{
+	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
+		struct belief belief;
+
+		if (!(look->jobs & s->attached & 1u << job))
+			continue;
+		ledger_get(s->jobs[job].ledger, buf_bytes(&s->path), &belief);
+		if (belief.state != LEDGER_ABSENT)
+			gone_report(s, job, &belief, look);
+	}
+}
+
+/* A read lease is refused while somebody has the file open for writing (or mapped so). It is given
+ * back at once; a writer who comes in that instant waits for microseconds. The signal for broken
+ * leases is one that is ignored by default: SIGIO would end the process. */
+static bool has_writer(const struct view *v, const char *name)
+{
+	autoclose int fd =
+	        openat(v->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+	if (fd < 0 || fcntl(fd, F_SETSIG, SIGURG) != 0)
+		return true;
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) != 0)
+		return true; /* EAGAIN; or not allowed to ask: take it as open */
+	(void)fcntl(fd, F_SETLEASE, F_UNLCK);
+	return false;
+}
+
+static bool is_hot(const struct view *v, const char *name, const struct stat *st, unsigned bits)
+{
+	if (!S_ISREG(st->st_mode) || (bits & BACKLOG_CLOSED) || !(bits & BACKLOG_DATA))
+		return false;
+	if ((bits & BACKLOG_MOVED) && !(bits & BACKLOG_WRITTEN))
+		return false;
+	/* link(2) creates a name and closes nothing. */
+	if (st->st_nlink > 1 && !(bits & BACKLOG_WRITTEN))
+		return false;
+	return has_writer(v, name);
+}
+
+/* 0, or -errno when there is nothing (more) to be said about this name now. */
+static int look_dir(struct source *s, struct view *v, struct bytes name, struct stat *st,
+                    const struct look *look)
+{
+	uint32_t node, jobs = 0;
+	bool fresh;
+	int rc = adopt_dir(s, v, name, st, look, &node, &fresh);
+
+	if (rc == -EACCES || rc == -EPERM || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM ||
+	    rc == -EIO) {
+		look_failed(s, v->node, rc);
+		return 0; /* its own attributes are known all the same */
+	}
+	if (rc != 0)
+		return rc;
+	if (fresh)
+		jobs = look->jobs;
+	else if (look->bits & (BACKLOG_CREATED | BACKLOG_MOVED))
+		jobs = look->jobs & ~dirtab_seen(s->dirs, node);
+	else if ((look->bits & BACKLOG_META) && dirtab_unread(s->dirs, node))
+		jobs = look->jobs;
+	if (jobs) {
+		struct look below = *look;
+
+		below.jobs = jobs;
+		dirtab_set_unread(s->dirs, node, false);
+		crawl_fresh(s, node, true, &below);
+	}
+	return 0;
+}
+
+void look_name(struct source *s, struct view *v, struct bytes name, const struct look *look)
+{
+	const char *at = look_set_name(s, v, name);
+	bool top = v->node == DIRTAB_ROOT, hot;
+	struct fingerprint seen;
+	struct stat st;
+
+	if (!at)
+		return;
+	if (fstatat(v->fd, at, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+		if (errno != ENOENT) {
+			look_failed(s, v->node, -errno);
+			return;
+		}
+		st.st_mode = S_IFSOCK;
+	}
+	/* Nothing, or a socket: those are not mirrored. */
+	if (S_ISSOCK(st.st_mode)) {
+		park_limbo(s, dirtab_child(s->dirs, v->node, name));
+		s->root_lost |= top;
+		report_gone(s, look);
+		return;
+	}
+	s->empty_allowed &= !top;
+	if (filter_excludes(s->config.filter, buf_bytes(&s->path), S_ISDIR(st.st_mode))) {
+		park_limbo(s, dirtab_child(s->dirs, v->node, name));
+		return;
+	}
+	if (!S_ISDIR(st.st_mode))
+		park_limbo(s, dirtab_child(s->dirs, v->node, name));
+	else if (look_dir(s, v, name, &st, look) != 0)
+		return;
+	fingerprint_of(&seen, &st);
+	hot = is_hot(v, at, &st, look->bits);
+	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
+		struct belief belief;
+
+		if (!(look->jobs & s->attached & 1u << job))
+			continue;
+		ledger_get(s->jobs[job].ledger, buf_bytes(&s->path), &belief);
+		compare_entry(s, job, &seen, &belief, look, hot ? MARK_HOT : 0);
+	}
+}
+
+void look_one(struct source *s, uint32_t node, struct bytes name, const struct look *look)
+{
+	struct view v;
+	int rc = look_open(s, node, O_PATH, &v);
+
+	if (rc == 0) {
+		look_name(s, &v, name, look);
+		look_close(&v);
+	} else if (rc == -EAGAIN) {
+		park_name(s, node, name, look);
+		park_suspect(s, node, look);
+	} else {
+		look_failed(s, node, rc);
+	}
+}
+
+void look_root(struct source *s, const struct look *look)
+{
+	struct fingerprint seen;
+	struct stat st;
+
+	if (fstat(s->root_fd, &st) != 0)
+		return;
+	fingerprint_of(&seen, &st);
+	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
+		struct belief belief;
+
+		if (!(look->jobs & s->attached & 1u << job))
+			continue;
+		/* A target's root always exists: only attributes can be out of line. */
+		ledger_get(s->jobs[job].ledger, (struct bytes){0}, &belief);
+		if (look->least != MARK_LOOK || belief.state != LEDGER_CONFIRMED ||
+		    fingerprint_compare(&belief.fp, &seen) != FP_SAME)
+			outbox_mark(s, job, (struct bytes){0}, look, MARK_META, MARK_DIR, 0, 0);
+	}
+}
+
+/* An event about a directory itself: its parent's watch tells the same by name, if it has one. */
+static void look_self(struct source *s, uint32_t node, const struct look *look)
+{
+	uint32_t parent = dirtab_parent(s->dirs, node);
+
+	if (node == DIRTAB_ROOT) {
+		if (dirtab_unread(s->dirs, node)) {
+			dirtab_set_unread(s->dirs, node, false);
+			crawl_fresh(s, node, true, look);
+		}
+		look_root(s, look);
+	} else if (parent != DIRTAB_NONE && dirtab_wd(s->dirs, parent) < 0) {
+		struct bytes name = dirtab_name(s->dirs, node);
+		autofree char *copy = mem_dup(name.p, name.n); /* the look may move it */
+
+		look_one(s, parent, (struct bytes){copy, name.n}, look);
+	}
+}
+
+void look_batch(struct source *s, uint32_t node, const struct backlog_dir *dir)
+{
+	struct look look = {.jobs = s->attached, .least = MARK_LOOK};
+	struct view v = {.fd = -1};
+	struct backlog_name n;
+	bool self = false;
+	uint32_t at = dir->first;
+	int rc = 0;
+
+	if (dir->first != UINT32_MAX)
+		rc = look_open(s, node, O_PATH, &v);
+	while (backlog_next(s->taken, &at, &n)) {
+		look.born = n.drain;
+		look.since_ns = n.since_ns;
+		look.bits = n.bits;
+		if (!n.name.n)
+			self = true;
+		else if (rc == 0)
+			look_name(s, &v, n.name, &look);
+		else if (rc == -EAGAIN)
+			park_name(s, node, n.name, &look);
+	}
+	look_close(&v);
+	if (self)
+		look_self(s, node, &look);
+	if (rc == -EAGAIN)
+		park_suspect(s, node, &look);
+	else if (rc != 0)
+		look_failed(s, node, rc);
+	if (!dir->whole)
+		return;
+	look.born = dir->drain;
+	look.since_ns = dir->since_ns;
+	look.bits = 0;
+	look.wary_ns = clock_wall_ns() - (clock_boot_ns() - dir->since_ns) - 10000000000;
+	crawl_fresh(s, node, false, &look);
+}

@@ -1,0 +1,63 @@
+/*
+ * live: a source with its real threads on a temporary tree, a real ledger, and a model target that
+ * does what marks say by looking at the tree at that moment. Nothing is timed: tests wait for
+ * barriers and answers.
+ */
+#ifndef TESTS_SOURCE_LIVE_H
+#define TESTS_SOURCE_LIVE_H
+
+#include "base/mailbox.h"
+#include "source/source.h"
+
+struct held;
+
+struct live {
+	char dir[64];     /* temporary, removed by live_stop() */
+	char root[80];    /* the tree */
+	char outside[80]; /* on the same file system */
+	struct source_config config;
+	struct filter *filter;
+	struct mailbox *box;
+	struct source *source;
+	struct ledger *ledger;
+	struct held *target; /* the model: by path */
+	bool apply;          /* carry marks out (default); otherwise only record them */
+	struct mark *marks;  /* every mark of job 0 since live_forget(), paths owned */
+	size_t nmarks, cap;
+	uint64_t token;
+	enum source_health health;
+	char text[600];
+	struct source_progress progress;
+	unsigned relooks;
+};
+
+/* Makes the directories and the ledger; `rules` are filter rules, NULL-terminated list or NULL. */
+void live_init(struct live *l, const char *const *exclude);
+void live_start(struct live *l); /* also attaches job 0 */
+void live_stop(struct live *l);
+/* Takes letters until the barrier that is asked for now is answered. */
+void live_barrier(struct live *l);
+/* Barrier, and again while something had moved while it was "sent". */
+void live_settle(struct live *l);
+/* Takes letters until the source says this health. */
+void live_await_health(struct live *l, enum source_health health);
+/* Takes letters until the look request with this token is answered. */
+void live_await_looked(struct live *l, uint64_t token);
+/* A crawl of the whole tree, to its end. */
+void live_audit(struct live *l);
+void live_forget(struct live *l);
+/* The last recorded mark for a path, or NULL. */
+const struct mark *live_mark(const struct live *l, const char *path);
+size_t live_count(const struct live *l, const char *path);
+/* Fails unless the model equals the tree. */
+void live_assert_equal(struct live *l);
+
+/* Shorthands below the root (or an absolute path); they fail the test when they fail. */
+void put(struct live *l, const char *path, const char *content);
+void make(struct live *l, const char *path);
+void drop(struct live *l, const char *path);
+void move(struct live *l, const char *from, const char *to);
+const char *at(struct live *l, const char *path);
+int remove_tree(const char *path);
+
+#endif

@@ -1,0 +1,443 @@
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <cmocka.h>
+
+#include "base/fd.h"
+#include "base/mem.h"
+#include "live.h"
+
+static void existing_tree_is_found_by_the_first_crawl(void **state)
+{
+	struct live l;
+
+	(void)state;
+	live_init(&l, NULL);
+	make(&l, "d");
+	make(&l, "d/e");
+	put(&l, "d/e/f", "one");
+	put(&l, "g", "two");
+	assert_int_equal(symlink("g", at(&l, "s")), 0);
+	live_start(&l);
+	live_settle(&l);
+	live_assert_equal(&l);
+	assert_int_equal(live_mark(&l, "d/e/f")->action, MARK_QUICK);
+	assert_int_equal(live_mark(&l, "d")->flags, MARK_DIR | MARK_FRESH);
+	assert_int_equal(live_mark(&l, "d/e/f")->size, 3);
+	live_forget(&l);
+	live_audit(&l);
+	assert_int_equal(l.nmarks, 1); /* the root itself, which the model does not confirm */
+	live_stop(&l);
+}
+
+static void changes_become_the_right_marks(void **state)
+{
+	struct live l;
+	struct timespec times[2];
+	struct stat st;
+
+	(void)state;
+	live_init(&l, NULL);
+	put(&l, "keep", "k");
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+
+	put(&l, "a", "12345");
+	live_settle(&l);
+	assert_non_null(live_mark(&l, "a"));
+	assert_false(live_mark(&l, "a")->flags & MARK_HOT);
+	live_forget(&l);
+
+	assert_int_equal(chmod(at(&l, "a"), 0600), 0);
+	live_settle(&l);
+	assert_int_equal(live_mark(&l, "a")->action, MARK_META);
+	assert_int_equal(live_mark(&l, "a")->size, 0);
+	live_forget(&l);
+
+	/* Same size, and the time put back: only the event tells. */
+	assert_int_equal(stat(at(&l, "a"), &st), 0);
+	put(&l, "a", "54321");
+	times[0] = st.st_atim;
+	times[1] = st.st_mtim;
+	assert_int_equal(utimensat(AT_FDCWD, at(&l, "a"), times, 0), 0);
+	live_settle(&l);
+	live_assert_equal(&l);
+	live_forget(&l);
+
+	assert_int_equal(truncate(at(&l, "a"), 2), 0);
+	live_settle(&l);
+	assert_int_equal(live_mark(&l, "a")->action, MARK_QUICK);
+	assert_false(live_mark(&l, "a")->flags & MARK_HOT);
+	live_forget(&l);
+
+	int fd = open(at(&l, "a"), O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(close(fd), 0);
+	live_settle(&l);
+	assert_int_equal(l.nmarks, 0);
+
+	drop(&l, "a");
+	live_settle(&l);
+	assert_int_equal(live_mark(&l, "a")->action, MARK_DELETE);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
+static void open_writer_makes_the_mark_hot(void **state)
+{
+	struct live l;
+
+	(void)state;
+	live_init(&l, NULL);
+	put(&l, "a", "1");
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	int fd = open(at(&l, "a"), O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_int_equal(fd_write_full(fd, "2", 1), 0);
+	live_settle(&l);
+	assert_true(live_mark(&l, "a")->flags & MARK_HOT);
+	live_forget(&l);
+	assert_int_equal(close(fd), 0);
+	live_settle(&l);
+	/* Nothing was written since the hot mark was carried out. */
+	assert_true(!live_mark(&l, "a") || !(live_mark(&l, "a")->flags & MARK_HOT));
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
+static void renamed_directory_is_deleted_and_found_again(void **state)
+{
+	struct live l;
+
+	(void)state;
+	live_init(&l, NULL);
+	make(&l, "d");
+	make(&l, "d/e");
+	put(&l, "d/e/f", "one");
+	put(&l, "k", "k");
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	move(&l, "d", "n");
+	live_settle(&l);
+	live_assert_equal(&l);
+	assert_int_equal(live_mark(&l, "d/e/f")->action, MARK_DELETE);
+	assert_int_equal(live_mark(&l, "d")->flags, MARK_DIR);
+	put(&l, "n/e/f", "other");
+	live_settle(&l);
+	live_assert_equal(&l);
+	/* Out of the tree, changed there, and back. */
+	char out[128];
+	(void)snprintf(out, sizeof(out), "%s/n", l.outside);
+	move(&l, "n", out);
+	live_settle(&l);
+	live_assert_equal(&l);
+	(void)snprintf(out, sizeof(out), "%s/n/new", l.outside);
+	put(&l, out, "x");
+	(void)snprintf(out, sizeof(out), "%s/n", l.outside);
+	move(&l, out, "back");
+	live_settle(&l);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
+static void type_swaps_are_retyped(void **state)
+{
+	struct live l;
+
+	(void)state;
+	live_init(&l, NULL);
+	make(&l, "x");
+	put(&l, "x/a", "1");
+	put(&l, "y", "1");
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	drop(&l, "x/a");
+	drop(&l, "x");
+	put(&l, "x", "file");
+	drop(&l, "y");
+	make(&l, "y");
+	put(&l, "y/z", "1");
+	live_settle(&l);
+	live_assert_equal(&l);
+	assert_true(live_count(&l, "x/a") >= 1);
+	assert_int_equal(live_mark(&l, "x/a")->action, MARK_DELETE);
+	drop(&l, "y/z");
+	drop(&l, "y");
+	assert_int_equal(mkfifo(at(&l, "y"), 0600), 0);
+	live_settle(&l);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
+static void hard_link_aliases_are_marked_together(void **state)
+{
+	struct live l;
+
+	(void)state;
+	live_init(&l, NULL);
+	make(&l, "d");
+	put(&l, "a", "1");
+	assert_int_equal(link(at(&l, "a"), at(&l, "d/b")), 0);
+	live_start(&l);
+	live_settle(&l);
+	assert_true(live_mark(&l, "a")->link != 0);
+	assert_int_equal(live_mark(&l, "a")->link, live_mark(&l, "d/b")->link);
+	live_forget(&l);
+	put(&l, "a", "22");
+	live_settle(&l);
+	assert_non_null(live_mark(&l, "d/b"));
+	live_assert_equal(&l);
+	live_forget(&l);
+	assert_int_equal(link(at(&l, "a"), at(&l, "c")), 0);
+	live_settle(&l);
+	assert_false(live_mark(&l, "c")->flags & MARK_HOT);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
+static void excluded_names_raise_nothing(void **state)
+{
+	static const char *const rules[] = {"*.tmp", "/skip/", NULL};
+	struct live l;
+
+	(void)state;
+	live_init(&l, rules);
+	make(&l, "skip");
+	put(&l, "skip/a", "1");
+	put(&l, "a.tmp", "1");
+	put(&l, "b", "1");
+	live_start(&l);
+	live_settle(&l);
+	put(&l, "skip/b", "1");
+	put(&l, "c.tmp", "1");
+	live_settle(&l);
+	assert_null(live_mark(&l, "skip"));
+	assert_null(live_mark(&l, "skip/b"));
+	assert_null(live_mark(&l, "a.tmp"));
+	assert_null(live_mark(&l, "c.tmp"));
+	assert_non_null(live_mark(&l, "b"));
+	live_stop(&l);
+}
+
+static void look_requests_raise_the_action_and_are_answered(void **state)
+{
+	struct live l;
+	struct mark m = {.path = BYTES("d/a"), .action = MARK_CONTENT, .born = 1, .since_ns = 7};
+
+	(void)state;
+	live_init(&l, NULL);
+	make(&l, "d");
+	put(&l, "d/a", "1");
+	put(&l, "d/b", "1");
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	source_look(l.source, 0, 91, &m, 1);
+	live_await_looked(&l, 91);
+	assert_int_equal(l.nmarks, 1);
+	assert_int_equal(live_mark(&l, "d/a")->action, MARK_CONTENT);
+	assert_int_equal(live_mark(&l, "d/a")->born, 1);
+	assert_int_equal(live_mark(&l, "d/a")->since_ns, 7);
+	live_forget(&l);
+	m = (struct mark){.path = BYTES("d"), .scope = MARK_SUBTREE, .action = MARK_META};
+	source_look(l.source, 0, 92, &m, 1);
+	live_await_looked(&l, 92);
+	assert_int_equal(live_mark(&l, "d")->action, MARK_META);
+	assert_int_equal(live_mark(&l, "d/a")->action, MARK_META);
+	assert_int_equal(live_mark(&l, "d/b")->action, MARK_META);
+	live_forget(&l);
+	/* What was never there, in a directory that was never there. */
+	m = (struct mark){.path = BYTES("no/such/name"), .action = MARK_LOOK};
+	source_look(l.source, 0, 93, &m, 1);
+	live_await_looked(&l, 93);
+	assert_int_equal(l.nmarks, 0);
+	source_detach(l.source, 0, 94);
+	live_await_looked(&l, 94);
+	put(&l, "d/a", "changed");
+	live_barrier(&l);
+	assert_int_equal(l.nmarks, 0);
+	live_stop(&l);
+}
+
+static void crawl_waits_for_room_and_events_do_not(void **state)
+{
+	struct live l;
+	char name[32];
+
+	(void)state;
+	live_init(&l, NULL);
+	for (int i = 0; i < 20; i++) {
+		(void)snprintf(name, sizeof(name), "d%d", i);
+		make(&l, name);
+		(void)snprintf(name, sizeof(name), "d%d/f", i);
+		put(&l, name, "x");
+	}
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	struct mark m = {.path = {NULL, 0}, .scope = MARK_SUBTREE, .action = MARK_META};
+	source_set_room(l.source, 1);
+	source_look(l.source, 0, 5, &m, 1);
+	put(&l, "d3/f", "y");
+	while (!live_mark(&l, "d3/f") || live_mark(&l, "d3/f")->action == MARK_META) {
+		struct source_root *unused = NULL;
+
+		(void)unused;
+		live_await_looked(&l, (source_look(l.source, 0, ++l.token, NULL, 0), l.token));
+	}
+	assert_true(l.nmarks < 40);
+	source_set_room(l.source, 1000);
+	live_await_looked(&l, 5);
+	assert_true(l.nmarks >= 40);
+	live_stop(&l);
+}
+
+static atomic_bool noise_ends;
+
+static void *make_noise(void *arg)
+{
+	struct live *l = arg;
+	char a[128], b[128];
+
+	for (unsigned i = 0; !atomic_load(&noise_ends); i++) {
+		(void)snprintf(a, sizeof(a), "%s/noise%u", l->root, i % 50);
+		(void)snprintf(b, sizeof(b), "%s/noise%u", l->root, (i + 7) % 50);
+		int fd = open(a, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+		if (fd >= 0)
+			(void)close(fd);
+		(void)rename(a, b);
+	}
+	return NULL;
+}
+
+/* Every change whose system call returned before the barrier was asked for is posted before it. */
+static void barrier_comes_after_every_earlier_change(void **state)
+{
+	enum { ROUNDS = 2000 };
+	struct live l;
+	pthread_t noise;
+	char path[64], sub[80], away[80];
+
+	(void)state;
+	live_init(&l, NULL);
+	put(&l, "k", "k");
+	live_start(&l);
+	live_settle(&l);
+	l.apply = false;
+	assert_int_equal(pthread_create(&noise, NULL, make_noise, &l), 0);
+	for (int i = 0; i < ROUNDS; i++) {
+		live_forget(&l);
+		(void)snprintf(path, sizeof(path), "f%d", i);
+		(void)snprintf(sub, sizeof(sub), "f%d/in", i);
+		(void)snprintf(away, sizeof(away), "moved%d", i);
+		switch (i % 4) {
+		case 0:
+			put(&l, path, "1");
+			break;
+		case 1:
+			make(&l, path);
+			put(&l, sub, "1");
+			break;
+		case 2:
+			assert_int_equal(symlink("x", at(&l, path)), 0);
+			break;
+		default:
+			make(&l, path);
+			make(&l, sub);
+			move(&l, path, away);
+			break;
+		}
+		live_barrier(&l);
+		if (i % 4 == 3) {
+			(void)snprintf(sub, sizeof(sub), "moved%d/in", i);
+			assert_non_null(live_mark(&l, away));
+			assert_non_null(live_mark(&l, sub));
+		} else {
+			assert_non_null(live_mark(&l, path));
+			if (i % 4 == 1)
+				assert_non_null(live_mark(&l, sub));
+		}
+	}
+	atomic_store(&noise_ends, true);
+	assert_int_equal(pthread_join(noise, NULL), 0);
+	live_stop(&l);
+}
+
+static void overflow_is_healed_by_a_crawl(void **state)
+{
+	struct live l;
+	char path[64];
+
+	(void)state;
+	live_init(&l, NULL);
+	make(&l, "d");
+	make(&l, "gone");
+	put(&l, "gone/x", "1");
+	live_start(&l);
+	live_settle(&l);
+	source_test_stall(l.source, true);
+	assert_int_equal(remove_tree(at(&l, "gone")), 0);
+	for (int i = 0; i < 9000; i++) {
+		(void)snprintf(path, sizeof(path), "d/f%d", i);
+		put(&l, path, "x");
+	}
+	make(&l, "late");
+	put(&l, "late/a", "1");
+	source_test_stall(l.source, false);
+	live_settle(&l);
+	live_assert_equal(&l);
+	put(&l, "late/a", "after");
+	live_settle(&l);
+	live_assert_equal(&l);
+	live_audit(&l);
+	assert_true(l.progress.overflows > 0);
+	live_stop(&l);
+}
+
+static void second_job_is_crawled_alone(void **state)
+{
+	struct live l;
+
+	(void)state;
+	live_init(&l, NULL);
+	put(&l, "a", "1");
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	/* The same ledger stands for another target here: nothing new for job 0. */
+	source_attach(l.source, 1, l.ledger);
+	live_barrier(&l);
+	assert_int_equal(l.nmarks, 0);
+	source_detach(l.source, 1, 77);
+	live_await_looked(&l, 77);
+	live_stop(&l);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(existing_tree_is_found_by_the_first_crawl),
+	        cmocka_unit_test(changes_become_the_right_marks),
+	        cmocka_unit_test(open_writer_makes_the_mark_hot),
+	        cmocka_unit_test(renamed_directory_is_deleted_and_found_again),
+	        cmocka_unit_test(type_swaps_are_retyped),
+	        cmocka_unit_test(hard_link_aliases_are_marked_together),
+	        cmocka_unit_test(excluded_names_raise_nothing),
+	        cmocka_unit_test(look_requests_raise_the_action_and_are_answered),
+	        cmocka_unit_test(crawl_waits_for_room_and_events_do_not),
+	        cmocka_unit_test(barrier_comes_after_every_earlier_change),
+	        cmocka_unit_test(overflow_is_healed_by_a_crawl),
+	        cmocka_unit_test(second_job_is_crawled_alone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
