@@ -1,0 +1,33 @@
+/*
+ * blame: which parts of a list an error text of the server speaks of.
+ *
+ * The protocol has no field for it, so names are found in the text: quoted with the target's
+ * directory in front, relative, as the temporary name .NAME.XXXXXX, or with odd bytes as \#ooo.
+ * Whatever may be meant is returned; blaming too many costs a repetition, blaming nobody fails the
+ * directories and deletions of the whole list (I9).
+ */
+#ifndef WORKER_BLAME_H
+#define WORKER_BLAME_H
+
+#include "worker/cargo.h"
+
+#define BLAME_MAX 16
+
+struct blame {
+	struct part *parts[BLAME_MAX];
+	size_t n;
+};
+
+void blame_find(struct blame *ret, struct cargo *c, struct bytes text);
+/* What the text says about the target as a whole: FULL, READONLY, or NONE. */
+enum trouble blame_trouble(struct bytes text);
+/* The text is about attributes of a directory; what lies in it is not concerned. */
+bool blame_attributes_only(struct bytes text);
+/* "cannot delete non-empty directory: NAME": the part, or NULL. */
+struct part *blame_kept(struct cargo *c, struct bytes text);
+/* Only follows another message and blames nobody. */
+bool blame_is_echo(struct bytes text);
+/* Says (as information only) that the receiver left out deletions. */
+bool blame_skips_deletions(struct bytes text);
+
+#endif

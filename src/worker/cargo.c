@@ -1,0 +1,160 @@
+#include "worker/cargo.h"
+
+#include "base/mem.h"
+#include "base/path.h"
+
+/* A report stays far below the frame limit even when every item carries its longest text. */
+#define REPORT_ITEMS_MAX 1000
+#define TEXT_BYTES_MAX   2000
+
+struct cargo *cargo_new(struct bytes payload, int root_fd)
+{
+	struct cargo *c = mem_alloc(sizeof(*c));
+
+	c->root_fd = root_fd;
+	c->payload = mem_dup(payload.p ? payload.p : "", payload.n);
+	if (wire_get_batch((struct bytes){c->payload, payload.n}, &c->batch)) {
+		cargo_free(c);
+		return NULL;
+	}
+	c->unsettled = c->batch.count;
+	return c;
+}
+
+void cargo_free(struct cargo *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < c->parts_n; i++)
+		free(c->parts[i].text);
+	for (size_t i = 0; i < c->answers_n; i++)
+		free((char *)c->answers[i].text.p);
+	free(c->parts);
+	free(c->answers);
+	free(c->listed);
+	free(c->complaint);
+	free(c->last_error);
+	wire_free_batch(&c->batch);
+	free(c->payload);
+	mem_closep(&c->root_fd);
+	free(c);
+}
+
+struct part *cargo_add_part(struct cargo *c, enum part_kind kind, struct bytes path, uint32_t item)
+{
+	struct part *part;
+
+	if (c->parts_n == c->parts_cap) {
+		c->parts_cap = c->parts_cap ? 2 * c->parts_cap : 64;
+		c->parts = mem_realloc(c->parts, c->parts_cap, sizeof(*c->parts));
+	}
+	part = &c->parts[c->parts_n++];
+	*part = (struct part){
+	        .kind = (uint8_t)kind, .path = path, .item = item, .entry = CARGO_NONE};
+	return part;
+}
+
+struct part *cargo_find(struct cargo *c, struct bytes path)
+{
+	size_t low = 0, high = c->parts_n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int order = path_compare(c->parts[mid].path, path);
+
+		if (order == 0)
+			return &c->parts[mid];
+		if (order < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return NULL;
+}
+
+struct part *cargo_at_entry(struct cargo *c, size_t entry)
+{
+	return entry < c->listed_n ? &c->parts[c->listed[entry]] : NULL;
+}
+
+static struct bytes own_text(struct bytes text)
+{
+	if (text.n > TEXT_BYTES_MAX)
+		text.n = TEXT_BYTES_MAX;
+	return (struct bytes){text.n ? mem_dup(text.p, text.n) : NULL, text.n};
+}
+
+static struct wire_result_item *add_answer(struct cargo *c, uint32_t item, enum wire_result result,
+                                           struct bytes text)
+{
+	struct wire_result_item *answer;
+
+	if (c->answers_n == c->answers_cap) {
+		c->answers_cap = c->answers_cap ? 2 * c->answers_cap : 64;
+		c->answers = mem_realloc(c->answers, c->answers_cap, sizeof(*c->answers));
+	}
+	answer = &c->answers[c->answers_n++];
+	*answer = (struct wire_result_item){
+	        .index = item, .result = (uint8_t)result, .text = own_text(text)};
+	return answer;
+}
+
+void cargo_answer(struct cargo *c, uint32_t item, enum wire_result result, struct bytes text)
+{
+	(void)add_answer(c, item, result, text);
+	c->unsettled--;
+}
+
+void cargo_settle(struct cargo *c, struct part *part, enum wire_result result)
+{
+	struct wire_result_item *answer;
+
+	if (part->settled || part->item == CARGO_NONE)
+		return;
+	part->settled = true;
+	c->unsettled--;
+	answer = add_answer(c, part->item, result, (struct bytes){part->text, part->text_n});
+	answer->flags = part->flags;
+	answer->trouble = result == WIRE_FAILED ? part->trouble : (uint8_t)TROUBLE_NONE;
+	if (part->kind != PART_DELETION && part->kind != PART_STAMP)
+		answer->fp = part->fp;
+}
+
+void cargo_tell_context(struct cargo *c, struct part *part, bool moved)
+{
+	struct wire_result_item *answer;
+
+	answer = add_answer(c, CARGO_NONE, moved ? WIRE_CONTEXT_MOVED : WIRE_CONTEXT,
+	                    (struct bytes){0});
+	answer->path = part->path;
+	answer->flags = part->flags;
+	answer->fp = part->fp;
+}
+
+void cargo_blame(struct part *part, struct bytes text, enum trouble trouble)
+{
+	struct bytes own = own_text(text);
+
+	free(part->text);
+	part->text = (char *)own.p;
+	part->text_n = own.n;
+	part->trouble = (uint8_t)trouble;
+}
+
+void cargo_report(struct cargo *c, struct frame_out *out)
+{
+	for (size_t at = 0; at < c->answers_n; at += REPORT_ITEMS_MAX) {
+		struct wire_report report = {c->batch.id, c->answers + at, c->answers_n - at};
+		struct buf b;
+
+		if (report.count > REPORT_ITEMS_MAX)
+			report.count = REPORT_ITEMS_MAX;
+		buf_init(&b, FRAME_PAYLOAD_MAX);
+		wire_put_report(&b, &report);
+		frame_out_add(out, WIRE_REPORT, buf_bytes(&b), NULL, 0);
+		buf_done(&b);
+	}
+	for (size_t i = 0; i < c->answers_n; i++)
+		free((char *)c->answers[i].text.p);
+	c->answers_n = 0;
+}

@@ -1,0 +1,22 @@
+/*
+ * checksums: reads all listed files of a CHECKSUM session before their list goes out, a slice at a
+ * time, since the digests are part of the list.
+ *
+ * A file that cannot be read, or that moves while it is read (I3), is answered and left out.
+ */
+#ifndef WORKER_CHECKSUMS_H
+#define WORKER_CHECKSUMS_H
+
+#include "worker/manifest.h"
+
+struct checksums;
+
+/* Takes over the list. `name` is the session's (session_checksum_name). */
+struct checksums *checksums_new(struct manifest *list, const char *name);
+void checksums_free(struct checksums *k);
+/* One slice through `buffer` of SUPPLY_SLICE_BYTES; false: all are read, the list is complete. */
+bool checksums_step(struct checksums *k, struct cargo *c, char *buffer);
+/* Borrowed. */
+struct manifest *checksums_list(struct checksums *k);
+
+#endif

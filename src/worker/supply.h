@@ -1,0 +1,34 @@
+/*
+ * supply: answers one session's requests for content, a slice at a time.
+ *
+ * The file is opened beneath the root without following links and must be the very file that was
+ * listed (I5); it is looked at again when it has been read (I3). At most the size that it had when
+ * it was opened is sent, so a file that grows faster than the wire has an end.
+ */
+#ifndef WORKER_SUPPLY_H
+#define WORKER_SUPPLY_H
+
+#include "worker/cargo.h"
+
+#define SUPPLY_SLICE_BYTES   (256u << 10)
+#define SUPPLY_PENDING_BYTES (1u << 20) /* of output, above which reading pauses */
+
+struct supply {
+	int fd; /* -1: idle */
+	struct part *part;
+	uint64_t left;
+};
+
+void supply_init(struct supply *v);
+void supply_done(struct supply *v);
+/* Answers the request for `part`, or begins to: v->fd >= 0 then. */
+void supply_request(struct supply *v, struct session *s, struct cargo *c, struct part *part,
+                    const struct session_event *ev);
+/* Reads and answers one slice through `buffer` of SUPPLY_SLICE_BYTES. */
+void supply_slice(struct supply *v, struct session *s, struct cargo *c, char *buffer);
+/* The listed file itself, and its size now; or -errno. */
+int supply_open(const struct cargo *c, const struct part *part, uint64_t *size);
+/* Answers a part that could not be opened or read. */
+void supply_blame_errno(struct cargo *c, struct part *part, int error);
+
+#endif

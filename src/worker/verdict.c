@@ -1,0 +1,240 @@
+#include "worker/verdict.h"
+
+#include "base/mem.h"
+#include "base/path.h"
+#include "worker/blame.h"
+#include "worker/walk.h"
+
+/* What says that a stamp's content is another. */
+#define STAMP_DIFFERS (SESSION_ITEM_SIZE | SESSION_ITEM_TIME | SESSION_ITEM_NEW)
+
+#define ITEM_DIFFERS                                                                               \
+	(SESSION_ITEM_CHANGE | SESSION_ITEM_SIZE | SESSION_ITEM_TIME | SESSION_ITEM_PERMS |        \
+	 SESSION_ITEM_OWNER | SESSION_ITEM_GROUP | SESSION_ITEM_NEW | SESSION_ITEM_LOCAL |         \
+	 SESSION_ITEM_TRANSFER)
+
+static void confirm(struct cargo *c, struct part *part)
+{
+	cargo_settle(c, part, part->moved ? WIRE_MOVED : WIRE_ACKED);
+}
+
+void verdict_item(struct cargo *c, struct part *part, unsigned iflags)
+{
+	if (iflags & SESSION_ITEM_NEW)
+		part->flags |= WIRE_WAS_NEW;
+	if (part->kind == PART_STAMP && !part->serve && (iflags & STAMP_DIFFERS))
+		cargo_settle(c, part, WIRE_DISPROVED);
+	if (iflags & ITEM_DIFFERS)
+		part->differs = true;
+	if (part->success)
+		confirm(c, part);
+}
+
+void verdict_stamp_request(struct cargo *c, struct part *part, unsigned iflags)
+{
+	/* The content class asks for everything; then only the flags are evidence. */
+	cargo_settle(c, part, iflags & STAMP_DIFFERS ? WIRE_DISPROVED : WIRE_PROVEN);
+}
+
+void verdict_success(struct cargo *c, struct part *part)
+{
+	if (part->kind == PART_STAMP)
+		cargo_settle(c, part, part->serve ? WIRE_ACKED : WIRE_PROVEN);
+	else if (part->kind == PART_FILE && S_ISREG(part->fp.mode) && !part->group)
+		confirm(c, part);
+	else if (part->kind == PART_FILE)
+		part->success = true; /* overtakes the item, which says whether the name was new */
+}
+
+static void remember(char **text, struct bytes s)
+{
+	free(*text);
+	*text = mem_dup(s.p ? s.p : "", s.n);
+}
+
+static struct bytes trimmed(struct bytes s)
+{
+	while (s.n && (s.p[s.n - 1] == '\n' || s.p[s.n - 1] == '\r'))
+		s.n--;
+	return s;
+}
+
+void verdict_message(struct cargo *c, enum session_level level, struct bytes text)
+{
+	struct blame blame;
+	struct part *kept = blame_kept(c, text);
+	bool attributes = blame_attributes_only(text);
+
+	text = trimmed(text);
+	if (kept) {
+		kept->kept = true;
+		if (!kept->text)
+			cargo_blame(kept, text, TROUBLE_NONE);
+		return;
+	}
+	if (blame_skips_deletions(text))
+		level = SESSION_ERROR;
+	if (level != SESSION_ERROR && level != SESSION_ERROR_XFER)
+		return;
+	remember(&c->last_error, text);
+	if (blame_is_echo(text))
+		return;
+	blame_find(&blame, c, text);
+	for (size_t i = 0; i < blame.n; i++) {
+		cargo_blame(blame.parts[i], text, blame_trouble(text));
+		blame.parts[i]->kept = false;
+		if (!attributes)
+			blame.parts[i]->blocked = true;
+	}
+	if (blame.n == 0 && !c->complaint)
+		remember(&c->complaint, text);
+}
+
+static void fail(struct cargo *c, struct part *part, const char *reason)
+{
+	if (!part->text) {
+		struct bytes text = bytes_of(reason);
+
+		cargo_blame(part, text, blame_trouble(text));
+	}
+	cargo_settle(c, part, WIRE_FAILED);
+}
+
+/* A directory that stays because something of ours in it could not be deleted is not KEPT. */
+static void unkeep_above_failures(struct cargo *c)
+{
+	for (size_t i = 0; i < c->parts_n; i++) {
+		struct part *part = &c->parts[i], *above;
+
+		if (part->kind != PART_DELETION || part->kept || !part->text)
+			continue;
+		for (struct bytes dir = path_parent(part->path); dir.n; dir = path_parent(dir)) {
+			above = cargo_find(c, dir);
+			if (above && above->kind == PART_DELETION)
+				above->kept = false;
+		}
+	}
+}
+
+static void settle_compared(struct cargo *c, struct part *part, const char *why)
+{
+	if (part->text || why)
+		fail(c, part, why);
+	else
+		cargo_settle(c, part, part->differs ? WIRE_DISPROVED : WIRE_PROVEN);
+}
+
+static void settle_file(struct cargo *c, struct part *part)
+{
+	/* What was asked for again is confirmed behind the phase's end. */
+	if (part->redo)
+		return;
+	if (part->success)
+		confirm(c, part);
+	else if (!c->no_ack)
+		fail(c, part, c->last_error ? c->last_error : "the server did not confirm it");
+	else if (part->text || c->complaint)
+		fail(c, part, c->complaint);
+	else if (part->kind == PART_STAMP && !part->serve)
+		cargo_settle(c, part, WIRE_PROVEN);
+	else
+		confirm(c, part);
+}
+
+/* Whether a directory's attributes have moved since it was listed. */
+static bool dir_moved(struct walk *w, const struct part *part)
+{
+	struct fingerprint now;
+	struct stat st;
+
+	if (walk_stat(w, part->path, &st))
+		return true;
+	fingerprint_of(&now, &st);
+	return fingerprint_compare(&part->fp, &now) != FP_SAME;
+}
+
+static void settle_at_phase(struct cargo *c, struct part *part, struct walk *w, const char *why)
+{
+	if (c->compare) {
+		settle_compared(c, part, why);
+		return;
+	}
+	switch ((enum part_kind)part->kind) {
+	case PART_FILE:
+	case PART_STAMP:
+		settle_file(c, part);
+		break;
+	case PART_DIR:
+		if (part->text || why)
+			fail(c, part, why);
+		else
+			cargo_settle(c, part, dir_moved(w, part) ? WIRE_MOVED : WIRE_ACKED);
+		break;
+	case PART_DELETION:
+		if (part->kept)
+			cargo_settle(c, part, WIRE_KEPT);
+		else if (part->text || why)
+			fail(c, part, why);
+		else
+			cargo_settle(c, part, WIRE_ACKED);
+		break;
+	case PART_CONTEXT:
+		if (!part->text && !why)
+			cargo_tell_context(c, part, dir_moved(w, part));
+		break;
+	case PART_SCAFFOLD:
+		break;
+	}
+}
+
+void verdict_phase(struct cargo *c)
+{
+	const struct part *blocker = NULL;
+	struct walk w;
+
+	if (c->phase)
+		return;
+	c->phase = true;
+	unkeep_above_failures(c);
+	walk_init(&w, c->root_fd, c->cross_mounts);
+	for (size_t i = 0; i < c->parts_n; i++) {
+		struct part *part = &c->parts[i];
+		const char *why = c->complaint;
+
+		if (blocker && !path_below(part->path, blocker->path))
+			blocker = NULL;
+		if (blocker && !why)
+			why = blocker->text;
+		/* Deletions do not block: what lies below a directory went before it. */
+		if (part->blocked && part->kind != PART_DELETION && !blocker)
+			blocker = part;
+		settle_at_phase(c, part, &w, why);
+	}
+	walk_done(&w);
+}
+
+void verdict_closed(struct cargo *c)
+{
+	for (size_t i = 0; i < c->parts_n; i++) {
+		struct part *part = &c->parts[i];
+
+		part->redo = false;
+		if (!part->settled && (part->kind == PART_FILE || part->kind == PART_STAMP))
+			settle_file(c, part);
+	}
+}
+
+void verdict_end(struct cargo *c, bool begun)
+{
+	for (size_t i = 0; i < c->parts_n; i++) {
+		struct part *part = &c->parts[i];
+
+		if (!begun)
+			cargo_settle(c, part, WIRE_UNSENT);
+		else if (part->success)
+			confirm(c, part);
+		else
+			cargo_settle(c, part,
+			             part->text && !part->kept ? WIRE_FAILED : WIRE_UNKNOWN);
+	}
+}

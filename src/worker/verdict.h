@@ -1,0 +1,25 @@
+/*
+ * verdict: what a session's events say about each part of its cargo.
+ *
+ * I9: files, links and specials are done by SUCCESS; directories and deletions at the end of the
+ * phase, if no error names them and none is left that names nobody. A session that breaks off
+ * leaves UNKNOWN behind, or UNSENT when no byte of the list had left.
+ */
+#ifndef WORKER_VERDICT_H
+#define WORKER_VERDICT_H
+
+#include "worker/cargo.h"
+
+void verdict_item(struct cargo *c, struct part *part, unsigned iflags);
+/* A request for a stamp's content, which must not be served: proven or not (see DESIGN). */
+void verdict_stamp_request(struct cargo *c, struct part *part, unsigned iflags);
+void verdict_success(struct cargo *c, struct part *part);
+void verdict_message(struct cargo *c, enum session_level level, struct bytes text);
+/* The second DONE: settles everything but what is being repeated. */
+void verdict_phase(struct cargo *c);
+/* The goodbye is complete: settles what was repeated, too. */
+void verdict_closed(struct cargo *c);
+/* Nothing more will come; `begun`: list bytes have left. */
+void verdict_end(struct cargo *c, bool begun);
+
+#endif

@@ -1,0 +1,357 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "worker/blame.h"
+#include "worker/verdict.h"
+
+/* A cargo whose parts are `paths`, in path order; a kind for each. */
+static struct cargo *make(const char *const *paths, const enum part_kind *kinds, size_t n)
+{
+	struct wire_item *items = mem_array(n, sizeof(*items));
+	struct wire_batch m = {1, 2, items, n};
+	struct cargo *c;
+	struct buf b;
+
+	for (size_t i = 0; i < n; i++)
+		items[i].path = bytes_of(paths[i]);
+	buf_init(&b, FRAME_PAYLOAD_MAX);
+	wire_put_batch(&b, &m);
+	c = cargo_new(buf_bytes(&b), open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+	assert_non_null(c);
+	for (size_t i = 0; i < n; i++) {
+		struct part *part =
+		        cargo_add_part(c, kinds[i], c->batch.items[i].path, (uint32_t)i);
+
+		part->fp.mode = kinds[i] == PART_FILE ? S_IFREG | 0644 : S_IFDIR | 0755;
+		if (kinds[i] == PART_CONTEXT || kinds[i] == PART_SCAFFOLD) {
+			part->item = CARGO_NONE;
+			c->unsettled--;
+		}
+	}
+	buf_done(&b);
+	free(items);
+	return c;
+}
+
+static uint8_t result_of(const struct cargo *c, uint32_t item)
+{
+	for (size_t i = 0; i < c->answers_n; i++) {
+		if (c->answers[i].index == item)
+			return c->answers[i].result;
+	}
+	return 0;
+}
+
+static void error(struct cargo *c, const char *text)
+{
+	verdict_message(c, SESSION_ERROR_XFER, bytes_of(text));
+}
+
+#define FILES "a", "a/b", "a/b/.hidden", "a/b/c d", "new\nline", "q\"u\"o", "x: y", "\xff"
+static const char *const files[] = {FILES};
+static const enum part_kind file_kinds[] = {PART_DIR,  PART_DIR,  PART_FILE, PART_FILE,
+                                            PART_FILE, PART_FILE, PART_FILE, PART_FILE};
+
+static void names_in_texts_are_found(void **state)
+{
+	static const struct {
+		const char *text, *path;
+	} cases[] = {
+	        {"rsync: [receiver] mkstemp \"/srv/t/a/b/.c d.Xy12zA\" failed: Permission denied "
+	         "(13)",
+	         "a/b/c d"},
+	        {"rsync: [generator] recv_generator: mkdir \"/a/b\" (in m) failed: Read-only",
+	         "a/b"},
+	        {"rsync: [receiver] mkstemp \"/t/a/b/.hidden.aB3dE9\" failed: No space",
+	         "a/b/.hidden"},
+	        {"ERROR: daemon refused to receive file \"a/b/c d\"", "a/b/c d"},
+	        {"could not make way for new regular file: a/b/c d", "a/b/c d"},
+	        {"could not make way for new regular file: x: y", "x: y"},
+	        {"rsync: open \"/t/q\"u\"o\" failed: Bad (1)", "q\"u\"o"},
+	        {"rsync: open \"/t/new\nline\" failed: Bad (1)\n", "new\nline"},
+	        {"rsync: open \"/t/new\\#012line\" failed: Bad (1)", "new\nline"},
+	        {"rsync: open \"/t/\\#377\" failed: Bad (1)", "\xff"},
+	        {"rsync: open \"/t/\xff\" failed: Bad (1)", "\xff"},
+	        {"ERROR: a/b/c d failed verification -- update discarded.", "a/b/c d"},
+	        {"rsync: rename \"/t/a/b/.c d.AbCdEf\" -> \"a/b/c d\": Bad (1)", "a/b/c d"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct cargo *c = make(files, file_kinds, ARRAY_LEN(files));
+		struct blame blame;
+		bool found = false;
+
+		blame_find(&blame, c, bytes_of(cases[i].text));
+		for (size_t k = 0; k < blame.n; k++)
+			found |= bytes_equal(blame.parts[k]->path, bytes_of(cases[i].path));
+		if (!found)
+			fail_msg("not found in: %s", cases[i].text);
+		cargo_free(c);
+	}
+}
+
+static void names_of_others_blame_nobody(void **state)
+{
+	static const char *const texts[] = {
+	        "rsync: open \"/t/other\" failed: Bad (1)",
+	        "rsync: open \"/t/xa\" failed: Bad (1)",
+	        "rsync: open \"/t/a/bc\" failed: Bad (1)",
+	        "rsync: open \"/t/a/b/c\" failed: Bad (1)",
+	        "rsync: open \"relative/a\" failed: Bad (1)",
+	        "connection unexpectedly closed",
+	        "\"",
+	        "\"\"",
+	        ": ",
+	        "",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		struct cargo *c = make(files, file_kinds, ARRAY_LEN(files));
+		struct blame blame;
+
+		blame_find(&blame, c, bytes_of(texts[i]));
+		if (blame.n)
+			fail_msg("blamed by: %s", texts[i]);
+		cargo_free(c);
+	}
+}
+
+static void root_is_found_as_a_dot(void **state)
+{
+	static const char *const paths[] = {"", "a"};
+	static const enum part_kind kinds[] = {PART_CONTEXT, PART_DIR};
+	struct cargo *c = make(paths, kinds, 2);
+	struct blame blame;
+
+	(void)state;
+	blame_find(&blame, c, BYTES("rsync: failed to set times on \"/.\" (in m): Operation (1)"));
+	assert_int_equal(blame.n, 1);
+	assert_int_equal(blame.parts[0]->path.n, 0);
+	cargo_free(c);
+}
+
+static void cut_temporary_name_is_found_by_its_beginning(void **state)
+{
+	char name[256], text[400];
+	const char *const paths[] = {name};
+	static const enum part_kind kinds[] = {PART_FILE};
+	struct cargo *c;
+	struct blame blame;
+
+	(void)state;
+	memset(name, 'n', 255);
+	name[255] = '\0';
+	(void)snprintf(text, sizeof(text), "mkstemp \"/t/.%.247s.AbCdEf\" failed", name);
+	c = make(paths, kinds, 1);
+	blame_find(&blame, c, bytes_of(text));
+	assert_int_equal(blame.n, 1);
+	cargo_free(c);
+}
+
+static void error_that_names_a_file_leaves_directories_alone(void **state)
+{
+	struct cargo *c = make(files, file_kinds, ARRAY_LEN(files));
+
+	(void)state;
+	error(c, "rsync: open \"/t/x: y\" failed: No space left on device (28)");
+	for (size_t i = 2; i < c->parts_n; i++) {
+		if (i != 6)
+			verdict_success(c, &c->parts[i]);
+	}
+	verdict_phase(c);
+	assert_int_equal(c->unsettled, 0);
+	/* The directories are not at "/", where this cargo's root is: they count as moved, not
+	 * failed. */
+	assert_int_equal(result_of(c, 0), WIRE_MOVED);
+	assert_int_equal(result_of(c, 1), WIRE_MOVED);
+	assert_int_equal(result_of(c, 2), WIRE_ACKED);
+	assert_int_equal(result_of(c, 6), WIRE_FAILED);
+	for (size_t i = 0; i < c->answers_n; i++)
+		assert_int_equal(c->answers[i].trouble,
+		                 c->answers[i].index == 6 ? TROUBLE_FULL : TROUBLE_NONE);
+	cargo_free(c);
+}
+
+static void error_that_names_nobody_fails_directories_and_deletions(void **state)
+{
+	static const char *const paths[] = {"d", "f", "gone"};
+	static const enum part_kind kinds[] = {PART_DIR, PART_FILE, PART_DELETION};
+	struct cargo *c = make(paths, kinds, 3);
+
+	(void)state;
+	error(c, "something went wrong with \"/elsewhere\"");
+	verdict_success(c, &c->parts[1]);
+	verdict_phase(c);
+	assert_int_equal(result_of(c, 0), WIRE_FAILED);
+	assert_int_equal(result_of(c, 1), WIRE_ACKED);
+	assert_int_equal(result_of(c, 2), WIRE_FAILED);
+	cargo_free(c);
+}
+
+static void skipped_deletions_fail_although_said_as_information(void **state)
+{
+	static const char *const paths[] = {"gone"};
+	static const enum part_kind kinds[] = {PART_DELETION};
+	struct cargo *c = make(paths, kinds, 1);
+
+	(void)state;
+	verdict_message(c, SESSION_INFO, BYTES("IO error encountered -- skipping file deletion\n"));
+	verdict_phase(c);
+	assert_int_equal(result_of(c, 0), WIRE_FAILED);
+	cargo_free(c);
+}
+
+static void kept_directory_above_a_failed_deletion_fails(void **state)
+{
+	static const char *const paths[] = {"d", "d/x", "e"};
+	static const enum part_kind kinds[] = {PART_DELETION, PART_DELETION, PART_DELETION};
+	struct cargo *c = make(paths, kinds, 3);
+
+	(void)state;
+	error(c, "rsync: [generator] delete_file: unlink(\"/t/d/x\") failed: Operation (1)");
+	error(c, "rsync: delete_file: unlink \"/t/d/x\" failed: Operation not permitted (1)");
+	verdict_message(c, SESSION_INFO, BYTES("cannot delete non-empty directory: d"));
+	verdict_message(c, SESSION_INFO, BYTES("cannot delete non-empty directory: e"));
+	verdict_phase(c);
+	assert_int_equal(result_of(c, 0), WIRE_FAILED);
+	assert_int_equal(result_of(c, 1), WIRE_FAILED);
+	assert_int_equal(result_of(c, 2), WIRE_KEPT);
+	cargo_free(c);
+}
+
+static void failed_ancestor_fails_what_lies_below_unless_it_is_about_attributes(void **state)
+{
+	static const char *const paths[] = {"c", "c/d", "e", "e/f"};
+	static const enum part_kind kinds[] = {PART_CONTEXT, PART_DIR, PART_CONTEXT, PART_DIR};
+	struct cargo *c = make(paths, kinds, 4);
+
+	(void)state;
+	error(c,
+	      "rsync: [generator] recv_generator: mkdir \"/t/c\" failed: Permission denied (13)");
+	error(c, "*** Skipping any contents from this failed directory ***");
+	error(c, "rsync: [generator] failed to set times on \"/t/e\": Operation not permitted (1)");
+	verdict_phase(c);
+	assert_int_equal(result_of(c, 1), WIRE_FAILED);
+	assert_int_equal(result_of(c, 3), WIRE_MOVED);
+	for (size_t i = 0; i < c->answers_n; i++)
+		assert_int_not_equal(c->answers[i].index, CARGO_NONE);
+	cargo_free(c);
+}
+
+static void stamp_verdicts_follow_the_item_flags(void **state)
+{
+	static const struct {
+		unsigned flags;
+		enum wire_result result;
+	} cases[] = {
+	        {0, WIRE_PROVEN},
+	        {SESSION_ITEM_TRANSFER, WIRE_PROVEN},
+	        {SESSION_ITEM_TRANSFER | SESSION_ITEM_PERMS, WIRE_PROVEN},
+	        {SESSION_ITEM_TRANSFER | SESSION_ITEM_TIME, WIRE_DISPROVED},
+	        {SESSION_ITEM_TRANSFER | SESSION_ITEM_SIZE, WIRE_DISPROVED},
+	        {SESSION_ITEM_TRANSFER | SESSION_ITEM_NEW, WIRE_DISPROVED},
+	};
+	static const char *const paths[] = {".lockstep/j.0"};
+	static const enum part_kind kinds[] = {PART_STAMP};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct cargo *c = make(paths, kinds, 1);
+
+		if (cases[i].flags)
+			verdict_stamp_request(c, &c->parts[0], cases[i].flags);
+		else
+			verdict_success(c, &c->parts[0]);
+		assert_int_equal(result_of(c, 0), cases[i].result);
+		cargo_free(c);
+	}
+}
+
+static void break_off_leaves_unsent_or_unknown(void **state)
+{
+	static const char *const paths[] = {"a", "b", "c"};
+	static const enum part_kind kinds[] = {PART_FILE, PART_FILE, PART_FILE};
+	struct cargo *c = make(paths, kinds, 3);
+
+	(void)state;
+	verdict_end(c, false);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_int_equal(result_of(c, i), WIRE_UNSENT);
+	cargo_free(c);
+	c = make(paths, kinds, 3);
+	verdict_success(c, &c->parts[0]);
+	error(c, "rsync: write failed on \"/t/b\": No space left on device (28)");
+	verdict_end(c, true);
+	assert_int_equal(result_of(c, 0), WIRE_ACKED);
+	assert_int_equal(result_of(c, 1), WIRE_FAILED);
+	assert_int_equal(result_of(c, 2), WIRE_UNKNOWN);
+	cargo_free(c);
+}
+
+static void repeated_file_waits_for_the_goodbye(void **state)
+{
+	static const char *const paths[] = {"a", "b"};
+	static const enum part_kind kinds[] = {PART_FILE, PART_FILE};
+	struct cargo *c = make(paths, kinds, 2);
+
+	(void)state;
+	c->parts[0].redo = c->parts[1].redo = true;
+	verdict_phase(c);
+	assert_int_equal(c->unsettled, 2);
+	verdict_success(c, &c->parts[0]);
+	assert_int_equal(result_of(c, 0), WIRE_ACKED);
+	verdict_closed(c);
+	assert_int_equal(result_of(c, 1), WIRE_FAILED);
+	assert_int_equal(c->unsettled, 0);
+	cargo_free(c);
+}
+
+static void moved_file_is_never_acked(void **state)
+{
+	static const char *const paths[] = {"a"};
+	static const enum part_kind kinds[] = {PART_FILE};
+
+	(void)state;
+	for (int no_ack = 0; no_ack < 2; no_ack++) {
+		struct cargo *c = make(paths, kinds, 1);
+
+		c->no_ack = no_ack;
+		c->parts[0].moved = true;
+		if (!no_ack)
+			verdict_success(c, &c->parts[0]);
+		verdict_phase(c);
+		assert_int_equal(result_of(c, 0), WIRE_MOVED);
+		cargo_free(c);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(names_in_texts_are_found),
+	        cmocka_unit_test(names_of_others_blame_nobody),
+	        cmocka_unit_test(root_is_found_as_a_dot),
+	        cmocka_unit_test(cut_temporary_name_is_found_by_its_beginning),
+	        cmocka_unit_test(error_that_names_a_file_leaves_directories_alone),
+	        cmocka_unit_test(error_that_names_nobody_fails_directories_and_deletions),
+	        cmocka_unit_test(skipped_deletions_fail_although_said_as_information),
+	        cmocka_unit_test(kept_directory_above_a_failed_deletion_fails),
+	        cmocka_unit_test(
+	                failed_ancestor_fails_what_lies_below_unless_it_is_about_attributes),
+	        cmocka_unit_test(stamp_verdicts_follow_the_item_flags),
+	        cmocka_unit_test(break_off_leaves_unsent_or_unknown),
+	        cmocka_unit_test(repeated_file_waits_for_the_goodbye),
+	        cmocka_unit_test(moved_file_is_never_acked),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
