@@ -1,0 +1,527 @@
+/*
+ * engine: inputs, the run, and questions. See engine.h and internal.h.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/internal.h"
+
+void engine_say(struct engine *e, int level, const char *id, const char *fmt, ...)
+{
+	char text[1200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap); /* a cut line still says it */
+	va_end(ap);
+	e->ops->event(e->arg, level, id, text);
+}
+
+/* xorshift: jitter needs no more, and the simulator needs it repeatable. */
+uint32_t engine_random(struct engine *e)
+{
+	uint32_t x = e->random;
+
+	x ^= x << 13;
+	x ^= x >> 17;
+	x ^= x << 5;
+	return e->random = x;
+}
+
+static void engine_defaults(struct engine_config *c)
+{
+	c->lanes = c->lanes ? c->lanes : 4;
+	c->marks_limit = c->marks_limit ? c->marks_limit : 65536;
+	c->batch_marks = c->batch_marks ? c->batch_marks : 1000;
+	c->batch_bytes = c->batch_bytes ? c->batch_bytes : 64u << 20;
+	c->longest_wait_ns = c->longest_wait_ns ? c->longest_wait_ns : 30 * NS_PER_S;
+	c->zombie_ns = c->zombie_ns ? c->zombie_ns : 60 * NS_PER_S;
+	c->first_generation = c->first_generation ? c->first_generation : 1;
+}
+
+struct start {
+	struct engine *e;
+	struct mark *marks;
+	size_t count;
+	int64_t now_ns;
+};
+
+static bool engine_read_intent(struct bytes path, void *arg)
+{
+	struct start *s = arg;
+	struct mark m = {.path = path, .action = MARK_LOOK, .since_ns = s->now_ns};
+
+	engine_put_look(s->e, path, 0, s->now_ns, true, s->now_ns);
+	s->marks = mem_realloc(s->marks, s->count + 1, sizeof(*s->marks));
+	s->marks[s->count++] = mark_copy(&m);
+	return true;
+}
+
+struct engine *engine_new(const struct engine_config *config, struct ledger *ledger,
+                          const struct engine_ops *ops, void *arg, int64_t now_ns)
+{
+	struct engine *e = mem_alloc(sizeof(*e));
+	struct start start = {.e = e, .now_ns = now_ns};
+
+	e->config = *config;
+	engine_defaults(&e->config);
+	e->job = mem_strdup(config->job);
+	e->config.job = e->job;
+	e->ledger = ledger;
+	e->ops = ops;
+	e->arg = arg;
+	e->random = config->seed ? config->seed : 1;
+	e->lanes_now = e->config.lanes;
+	e->failed_next_ns = e->recheck_ns = INT64_MAX;
+	e->last_need_ns = e->last_ok_ns = now_ns;
+	e->generation_ns = now_ns;
+	e->set = pathset_new(e->config.marks_limit, e->config.longest_wait_ns);
+	brake_init(&e->brake, &config->brake);
+	ledger_each_intended(ledger, engine_read_intent, &start);
+	if (start.count)
+		zombie_add(e, 0, start.marks, start.count, now_ns);
+	return e;
+}
+
+void engine_free(struct engine *e)
+{
+	struct flight *f, *fnext;
+	struct look_request *l, *lnext;
+
+	if (!e)
+		return;
+	HASH_ITER (hh, e->flights, f, fnext) {
+		flight_lost(e, f, false, 0);
+	}
+	HASH_ITER (hh, e->looks, l, lnext) {
+		HASH_DEL(e->looks, l);
+		if (l->batch)
+			batch_end(l->batch, 0, 0);
+		free(l);
+	}
+	supply_clear(e);
+	zombie_clear(e);
+	failure_clear(e);
+	hold_clear(e);
+	aged_clear(&e->content_due);
+	aged_clear(&e->approved);
+	trust_done(e);
+	pathset_free(e->set);
+	free(e->held_why);
+	free(e->job);
+	free(e);
+}
+
+bool engine_can_send(const struct engine *e, int64_t now_ns)
+{
+	return !e->frozen && !e->paused && !e->held_why && now_ns >= e->retry_ns;
+}
+
+void engine_trouble(struct engine *e, enum trouble t, struct bytes text, int64_t now_ns)
+{
+	struct buf shown;
+
+	/* Batches that were under way when it began tell the same thing again. */
+	if (e->trouble == t && now_ns < e->retry_ns)
+		return;
+	buf_init(&shown, sizeof(e->text) - 1);
+	path_quote(&shown, text);
+	if (e->trouble == TROUBLE_NONE)
+		e->trouble_since_ns = now_ns;
+	e->trouble = t;
+	e->failures++;
+	e->retry_ns = now_ns + pace_backoff_ns(t, e->failures, engine_random(e));
+	(void)snprintf(e->text, sizeof(e->text), "%.*s", (int)shown.n, shown.n ? shown.p : "");
+	buf_done(&shown);
+	engine_say(e, LOG_WARN, "target.trouble",
+	           "trouble=%s %s. %zu entries wait; retrying in %lld s", trouble_word(t), e->text,
+	           pathset_pending(e->set) + pathset_in_flight(e->set),
+	           (long long)((e->retry_ns - now_ns + NS_PER_S / 2) / NS_PER_S));
+}
+
+void engine_well(struct engine *e, int64_t now_ns)
+{
+	if (e->trouble != TROUBLE_NONE) {
+		int64_t away_ns = now_ns - e->trouble_since_ns;
+
+		engine_say(e, LOG_INFO, "target.well",
+		           "the target takes changes again after %lld s",
+		           (long long)(away_ns / NS_PER_S));
+		if (e->trouble != TROUBLE_FULL && e->trouble != TROUBLE_BUSY)
+			trust_reconnected(e, away_ns, now_ns);
+		failure_step(e, true, now_ns);
+	}
+	e->trouble = TROUBLE_NONE;
+	e->failures = 0;
+	e->retry_ns = 0;
+	e->text[0] = '\0';
+	e->last_ok_ns = now_ns;
+}
+
+void engine_put_look(struct engine *e, struct bytes path, uint64_t born, int64_t since_ns,
+                     bool content, int64_t now_ns)
+{
+	struct mark m = {.path = path, .action = MARK_LOOK, .born = born, .since_ns = since_ns};
+
+	if (content)
+		aged_add(&e->content_due, path, born, since_ns);
+	pathset_put(e->set, &m, now_ns);
+}
+
+void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t now_ns)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct mark m = marks[i];
+
+		if (m.action == MARK_DELETE) {
+			aged_remove(&e->content_due, m.path);
+			if (hold_has(e, m.path) || e->config.keep_deleted)
+				continue;
+		} else if (m.action != MARK_LOOK) {
+			hold_leave(e, m.path);
+			aged_remove(&e->approved, m.path);
+			if (!(m.flags & MARK_DIR) && aged_has(e->content_due, m.path) &&
+			    !(m.flags & (MARK_FRESH | MARK_RETYPED)))
+				m.action = MARK_CONTENT;
+		}
+		failure_marked(e, m.path);
+		pathset_put(e->set, &m, now_ns);
+	}
+}
+
+/* A look that found nothing to do has settled its path. */
+static void engine_look_over(struct engine *e, struct batch *b, int64_t now_ns)
+{
+	for (size_t i = 0; i < batch_count(b); i++) {
+		struct bytes path = batch_mark(b, i)->path;
+
+		batch_ack(b, i, now_ns);
+		if (!pathset_has(e->set, path)) {
+			aged_remove(&e->content_due, path);
+			failure_gone(e, path);
+		}
+	}
+	batch_end(b, now_ns, now_ns);
+}
+
+void engine_looked(struct engine *e, uint64_t token, int64_t now_ns)
+{
+	struct look_request *l;
+
+	HASH_FIND(hh, e->looks, &token, sizeof(token), l);
+	if (!l)
+		return;
+	HASH_DEL(e->looks, l);
+	if (l->batch)
+		engine_look_over(e, l->batch, now_ns);
+	if (token == e->compare_token)
+		e->compare_running = false;
+	free(l);
+}
+
+void engine_worker_died(struct engine *e, int64_t now_ns)
+{
+	struct flight *f, *next;
+
+	HASH_ITER (hh, e->flights, f, next) {
+		flight_lost(e, f, true, now_ns);
+	}
+	supply_clear(e);
+	engine_trouble(e, TROUBLE_LOCAL, BYTES("the worker process ended unexpectedly"), now_ns);
+}
+
+void engine_set_frozen(struct engine *e, bool frozen, int64_t now_ns)
+{
+	(void)now_ns;
+	e->frozen = frozen;
+}
+
+void engine_set_paused(struct engine *e, bool paused, int64_t now_ns)
+{
+	e->paused = paused;
+	if (paused)
+		supply_close_idle(e);
+	else
+		e->last_need_ns = now_ns;
+}
+
+void engine_set_held(struct engine *e, const char *why, int64_t now_ns)
+{
+	(void)now_ns;
+	free(e->held_why);
+	e->held_why = mem_strdup(why);
+}
+
+void engine_crawled(struct engine *e, int64_t now_ns)
+{
+	(void)now_ns;
+	e->crawled = true;
+}
+
+void engine_kick(struct engine *e, int64_t now_ns)
+{
+	e->retry_ns = 0;
+	failure_step(e, true, now_ns);
+}
+
+static void engine_step_phase(struct engine *e)
+{
+	enum ledger_phase phase = ledger_phase(e->ledger);
+
+	if (phase == LEDGER_NEVER)
+		ledger_set_phase(e->ledger, LEDGER_FIRST_SYNC);
+	else if (phase == LEDGER_FIRST_SYNC && e->crawled && pathset_pending(e->set) == 0 &&
+	         pathset_in_flight(e->set) == 0) {
+		ledger_set_phase(e->ledger, LEDGER_LIVE);
+		engine_say(e, LOG_INFO, "job.live", "the first sync is complete: %llu entries",
+		           (unsigned long long)ledger_entries(e->ledger));
+	}
+}
+
+/* Looks that path set marks ask for. Subtrees only while there is room for what they unfold to. */
+static void engine_send_looks(struct engine *e, int64_t now_ns)
+{
+	while (pathset_ready(e->set, now_ns) & 1u << BATCH_CLASSES) {
+		bool subtrees = engine_can_send(e, now_ns) &&
+		                pathset_pending(e->set) < e->config.marks_limit / 4;
+		struct batch *b = pathset_take_looks(e->set, 1024, subtrees, now_ns);
+		struct look_request *l;
+
+		if (!b)
+			return;
+		size_t n = batch_count(b);
+		struct mark *marks = mem_array(n, sizeof(*marks));
+
+		for (size_t i = 0; i < n; i++) {
+			marks[i] = *batch_mark(b, i);
+			if (aged_has(e->content_due, marks[i].path))
+				marks[i].action = MARK_CONTENT;
+		}
+		l = mem_alloc(sizeof(*l));
+		l->token = ++e->next_token;
+		l->batch = b;
+		HASH_ADD(hh, e->looks, token, sizeof(l->token), l);
+		e->ops->look(e->arg, l->token, marks, n);
+		free(marks);
+	}
+}
+
+static size_t engine_busy_lanes(const struct engine *e)
+{
+	return HASH_COUNT(e->flights);
+}
+
+static bool batch_all_approved(struct engine *e, const struct batch *b)
+{
+	for (size_t i = 0; i < batch_count(b); i++) {
+		if (!aged_has(e->approved, batch_mark(b, i)->path))
+			return false;
+	}
+	return true;
+}
+
+/* Whether the brake lets the batch go; when not, it is held or waits for creations (moved entries
+ * count as soon as they stand confirmed under their new names). Takes the batch when false. */
+static bool engine_brake(struct engine *e, struct batch *b, int64_t now_ns)
+{
+	uint64_t entries = ledger_entries(e->ledger);
+	size_t deletions = batch_count(b) + pathset_pending_deletions(e->set);
+	char rule[160];
+
+	if (!brake_holds(&e->brake, entries, deletions, now_ns) || batch_all_approved(e, b)) {
+		e->defer_since_ns = 0;
+		return true;
+	}
+	size_t others = pathset_pending(e->set) - pathset_pending_deletions(e->set);
+
+	if (e->defer_since_ns == 0)
+		e->defer_since_ns = now_ns;
+	if (others + engine_busy_lanes(e) > 0 && now_ns - e->defer_since_ns < 60 * NS_PER_S) {
+		for (size_t i = 0; i < batch_count(b); i++)
+			batch_nack(b, i, MARK_DELETE, now_ns, now_ns + NS_PER_S / 5);
+		batch_end(b, now_ns, now_ns);
+		return false;
+	}
+	(void)snprintf(rule, sizeof(rule),
+	               "more than %llu entries and %u %% of the tree, or more than %llu",
+	               (unsigned long long)e->brake.limits.files, e->brake.limits.percent,
+	               (unsigned long long)e->brake.limits.absolute);
+	hold_add(e, b, rule, now_ns);
+	return false;
+}
+
+/* Classes that have both something due and a session at hand; `*needed` gets those without one. */
+static unsigned engine_classes(struct engine *e, unsigned *needed, int64_t now_ns)
+{
+	unsigned due = pathset_ready(e->set, now_ns), classes = 0;
+	bool deletions = due & 1u << BATCH_DELETE;
+
+	*needed = 0;
+	if (deletions && !trust_allows_deletions(e, now_ns))
+		due &= ~(1u << BATCH_DELETE);
+	for (enum batch_class c = BATCH_QUICK; c < BATCH_CLASSES; c++) {
+		if (!(due & 1u << c))
+			continue;
+		if (supply_idle(e, flight_class(c)))
+			classes |= 1u << c;
+		else
+			*needed |= 1u << flight_class(c);
+	}
+	if (trust_wants_probe(e, deletions, now_ns) && !supply_idle(e, SESSION_QUICK))
+		*needed |= 1u << SESSION_QUICK;
+	return classes;
+}
+
+static bool engine_send_one(struct engine *e, unsigned classes, int64_t now_ns)
+{
+	struct take_limits limits = {classes, e->config.batch_marks, e->config.batch_bytes,
+	                             engine_busy_lanes(e) + 1 < e->lanes_now || e->lanes_now == 1};
+	struct batch *b;
+
+	if (classes == 1u << BATCH_DELETE)
+		limits.max_marks = 2000;
+	b = pathset_take(e->set, &limits, now_ns);
+	if (!b)
+		return false;
+	if (batch_class(b) == BATCH_DELETE && !engine_brake(e, b, now_ns))
+		return true;
+	flight_send(e, supply_idle(e, flight_class(batch_class(b))), b, now_ns);
+	return true;
+}
+
+static void engine_send(struct engine *e, int64_t now_ns, bool root_ok)
+{
+	unsigned needed = 0, classes, all_needed = 0;
+
+	while (engine_busy_lanes(e) < e->lanes_now && engine_can_send(e, now_ns)) {
+		classes = engine_classes(e, &needed, now_ns);
+		all_needed |= needed;
+		if (!classes)
+			break;
+		if (!root_ok) {
+			e->ops->want_root(e->arg);
+			break;
+		}
+		if (!engine_send_one(e, classes, now_ns))
+			break;
+	}
+	bool deletions = pathset_ready(e->set, now_ns) & 1u << BATCH_DELETE;
+	struct supply_session *s = supply_idle(e, SESSION_QUICK);
+
+	if (engine_can_send(e, now_ns) && s && engine_busy_lanes(e) < e->lanes_now &&
+	    trust_wants_probe(e, deletions, now_ns)) {
+		if (root_ok)
+			flight_send(e, s, NULL, now_ns);
+		else
+			e->ops->want_root(e->arg);
+	}
+	if (engine_can_send(e, now_ns))
+		supply_order(e, all_needed, now_ns);
+}
+
+void engine_run(struct engine *e, int64_t now_ns, bool root_ok)
+{
+	size_t pending;
+
+	brake_count(&e->brake, ledger_entries(e->ledger), now_ns);
+	zombie_step(e, now_ns);
+	failure_step(e, false, now_ns);
+	supply_retire(e, now_ns);
+	engine_step_phase(e);
+	engine_send_looks(e, now_ns);
+	engine_send(e, now_ns, root_ok);
+	pending = pathset_pending(e->set);
+	e->ops->room(e->arg, engine_can_send(e, now_ns) && pending < e->config.marks_limit / 2
+	                             ? e->config.marks_limit / 2 - pending
+	                             : 0);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+int64_t engine_deadline(const struct engine *e)
+{
+	int64_t at = earlier(zombie_deadline(e), e->failed_next_ns);
+
+	at = earlier(at, supply_deadline(e));
+	if (e->frozen || e->paused || e->held_why)
+		return at;
+	int64_t sends = earlier(pathset_deadline(e->set), trust_deadline(e));
+
+	/* While a retry time runs nothing is sent, and something may be due for long. */
+	if (e->retry_ns && e->trouble != TROUBLE_NONE)
+		sends = sends > e->retry_ns ? sends : e->retry_ns;
+	return earlier(at, sends);
+}
+
+enum engine_settled engine_settled(struct engine *e, uint64_t born)
+{
+	bool idle = pathset_settled(e->set, born) && zombie_settled(e, born);
+
+	if (!idle)
+		return e->paused || e->held_why || e->frozen ? ENGINE_STUCK : ENGINE_PENDING;
+	if (e->failed_waiting || hold_count(e) || e->frozen || e->held_why)
+		return ENGINE_STUCK;
+	return ENGINE_SETTLED;
+}
+
+const char *engine_state_word(enum engine_state s)
+{
+	static const char *const words[ENGINE_STATES] = {
+	        "connecting", "first sync", "live", "retrying", "frozen", "paused", "held"};
+
+	return s < ENGINE_STATES ? words[s] : "?";
+}
+
+static enum engine_state engine_state(const struct engine *e)
+{
+	if (e->held_why)
+		return ENGINE_HELD;
+	if (e->paused)
+		return ENGINE_PAUSED;
+	if (e->frozen)
+		return ENGINE_FROZEN;
+	if (e->trouble != TROUBLE_NONE)
+		return ENGINE_RETRYING;
+	if (e->protocol == 0)
+		return ENGINE_CONNECTING;
+	return ledger_phase(e->ledger) == LEDGER_LIVE ? ENGINE_IS_LIVE : ENGINE_FIRST_SYNC;
+}
+
+void engine_status(struct engine *e, struct engine_status *ret, int64_t now_ns)
+{
+	int64_t oldest = pathset_oldest(e->set);
+
+	*ret = (struct engine_status){
+	        .state = engine_state(e),
+	        .trouble = e->trouble,
+	        .lag_ns = oldest == INT64_MAX || oldest > now_ns ? 0 : now_ns - oldest,
+	        .retry_ns = e->trouble != TROUBLE_NONE ? e->retry_ns : 0,
+	        .pending = pathset_pending(e->set),
+	        .in_flight = pathset_in_flight(e->set),
+	        .failed = HASH_COUNT(e->failed),
+	        .held = hold_count(e),
+	        .kept = e->kept,
+	        .zombies = zombie_count(e),
+	        .sessions = supply_count(e, true),
+	        .pending_bytes = pathset_pending_bytes(e->set),
+	        .confirmed = e->confirmed,
+	        .bytes_out = e->bytes_out,
+	        .bytes_in = e->bytes_in,
+	        .entries = ledger_entries(e->ledger),
+	        .last_confirmed_ns = e->last_confirmed_ns,
+	        .generation = ledger_generation(e->ledger),
+	        .stamp_proven = e->proven_ns != 0 && !e->unproven,
+	        .protocol = e->protocol,
+	};
+	(void)snprintf(ret->text, sizeof(ret->text), "%s", e->held_why ? e->held_why : e->text);
+}
+
+void engine_each_mark(struct engine *e,
+                      bool (*fn)(const struct mark *mark, bool in_flight, void *arg), void *arg)
+{
+	pathset_each(e->set, (struct bytes){"", 0}, fn, arg);
+}

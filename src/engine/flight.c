@@ -1,0 +1,413 @@
+/*
+ * flight: one batch under way.
+ *
+ * Before the first byte leaves, every name is intended in the ledger (I11). What the worker reports
+ * moves each mark exactly once: confirmed marks leave, others go back into the path set or into the
+ * list of failures (I2, I9). Stamps ride behind the marks as extra items.
+ */
+#include <errno.h>
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/internal.h"
+
+#define STAMP_PATH_BYTES 192
+
+enum session_class flight_class(enum batch_class class)
+{
+	switch (class) {
+	case BATCH_QUICK:
+	case BATCH_CLASSES:
+		return SESSION_QUICK;
+	case BATCH_CONTENT:
+		return SESSION_CONTENT;
+	case BATCH_DELETE:
+		return SESSION_DELETE;
+	}
+	return SESSION_QUICK;
+}
+
+static void flight_free(struct engine *e, struct flight *f)
+{
+	HASH_DEL(e->flights, f);
+	free(f->mark_of);
+	free(f->answered);
+	free(f);
+}
+
+static void stamp_path(struct engine *e, uint64_t generation, struct buf *out)
+{
+	buf_init(out, STAMP_PATH_BYTES);
+	buf_printf(out, ".lockstep/%s.%u", e->job, (unsigned)(generation & 1));
+}
+
+static void flight_add_stamp(struct wire_item *item, struct buf *path, struct engine *e,
+                             uint64_t generation, bool serve)
+{
+	stamp_path(e, generation, path);
+	*item = (struct wire_item){buf_bytes(path),
+	                           (uint8_t)(WIRE_ITEM_STAMP | (serve ? WIRE_ITEM_SERVE : 0)),
+	                           (int64_t)generation};
+}
+
+/* A deletion whose name the target is no longer believed to hold must not be sent: the name may be
+ * somebody else's by now (I8). */
+static bool flight_needs(struct engine *e, struct flight *f, const struct mark *m)
+{
+	struct belief belief;
+
+	if (f->class != SESSION_DELETE)
+		return true;
+	ledger_get(e->ledger, m->path, &belief);
+	return belief.state != LEDGER_ABSENT;
+}
+
+static size_t flight_collect(struct engine *e, struct flight *f, struct wire_item *items,
+                             int64_t now_ns)
+{
+	size_t count = 0, n = f->batch ? batch_count(f->batch) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct mark *m = batch_mark(f->batch, i);
+
+		if (!flight_needs(e, f, m)) {
+			batch_ack(f->batch, i, now_ns);
+			continue;
+		}
+		f->mark_of[count] = i;
+		items[count++] =
+		        (struct wire_item){m->path,
+		                           (uint8_t)((m->flags & MARK_DIR ? WIRE_ITEM_DIR : 0) |
+		                                     (m->action == MARK_META ? WIRE_ITEM_META : 0)),
+		                           0};
+	}
+	return count;
+}
+
+static void flight_intend(struct engine *e, const struct wire_item *items, size_t n)
+{
+	struct bytes *paths = mem_array(n + 1, sizeof(*paths));
+
+	for (size_t i = 0; i < n; i++)
+		paths[i] = items[i].path;
+	int r = n ? ledger_intend(e->ledger, paths, n) : 0;
+
+	if (r < 0)
+		engine_say(e, LOG_WARN, "ledger.intent",
+		           "the ledger cannot record what is sent (error %d); replication goes on, "
+		           "the "
+		           "next start compares with the target",
+		           -r);
+	free(paths);
+}
+
+void flight_send(struct engine *e, struct supply_session *s, struct batch *batch, int64_t now_ns)
+{
+	size_t n = batch ? batch_count(batch) : 0;
+	struct flight *f = mem_alloc(sizeof(*f));
+	struct wire_item *items = mem_array(n + 2, sizeof(*items));
+	struct buf proof = {0}, serve = {0};
+	size_t count;
+
+	f->id = ++e->next_batch;
+	f->session = s->id;
+	f->batch = batch;
+	f->class = s->class;
+	f->clean = true;
+	f->sent_ns = now_ns;
+	f->mark_of = mem_array(n + 2, sizeof(*f->mark_of));
+	f->answered = mem_array(n + 2, sizeof(*f->answered));
+	f->marks = count = flight_collect(e, f, items, now_ns);
+	f->proof = f->class != SESSION_DELETE ? trust_proof(e) : 0;
+	f->serve = f->class == SESSION_QUICK ? trust_serve(e, now_ns) : 0;
+	HASH_ADD(hh, e->flights, id, sizeof(f->id), f);
+	if (f->proof)
+		flight_add_stamp(&items[count++], &proof, e, f->proof, false);
+	if (f->serve)
+		flight_add_stamp(&items[count++], &serve, e, f->serve, true);
+	if (count == 0) { /* nothing of it was needed any more; the session stays idle */
+		if (batch)
+			batch_end(batch, now_ns, now_ns);
+		flight_free(e, f);
+	} else {
+		struct wire_batch wire = {f->id, s->id, items, count};
+
+		flight_intend(e, items, f->marks);
+		s->state = SUPPLY_BUSY;
+		s->since_ns = now_ns;
+		e->last_need_ns = now_ns;
+		e->ops->send_batch(e->arg, &wire);
+	}
+	buf_done(&proof);
+	buf_done(&serve);
+	free(items);
+}
+
+/* Sent and not to be believed: looked at again, and its content compared. */
+static void flight_again(struct engine *e, struct flight *f, size_t i, int64_t now_ns,
+                         int64_t not_before_ns)
+{
+	const struct mark *m = batch_mark(f->batch, i);
+
+	aged_add(&e->content_due, m->path, m->born, m->since_ns);
+	batch_nack(f->batch, i, MARK_LOOK, now_ns, not_before_ns);
+}
+
+static void flight_acked(struct engine *e, struct flight *f, size_t i,
+                         const struct wire_result_item *r, int64_t now_ns)
+{
+	const struct mark *m = batch_mark(f->batch, i);
+
+	e->confirmed++;
+	e->last_confirmed_ns = now_ns;
+	e->confirmed_since = true;
+	failure_gone(e, m->path);
+	if (f->class == SESSION_DELETE) {
+		ledger_confirm_gone(e->ledger, m->path);
+		zombie_intend(e, m->path);
+		aged_remove(&e->approved, m->path);
+		batch_ack(f->batch, i, now_ns);
+		return;
+	}
+	ledger_confirm(e->ledger, m->path, &r->fp);
+	trust_confirmed(e, m->path, now_ns);
+	if ((r->flags & WIRE_WAS_NEW) && !(m->flags & MARK_FRESH) && m->action != MARK_CONTENT)
+		trust_contradiction(e, m->path, now_ns);
+	if (r->flags & WIRE_RACY) {
+		flight_again(e, f, i, now_ns, now_ns + e->config.racy_window_ns);
+		return;
+	}
+	aged_remove(&e->content_due, m->path);
+	batch_ack(f->batch, i, now_ns);
+}
+
+static void flight_failed(struct engine *e, struct flight *f, size_t i,
+                          const struct wire_result_item *r, int64_t now_ns)
+{
+	const struct mark *m = batch_mark(f->batch, i);
+
+	f->clean = false;
+	if (r->result == WIRE_FAILED && r->trouble != TROUBLE_NONE && r->trouble < TROUBLE_KINDS) {
+		enum mark_action action = m->action;
+
+		engine_trouble(e, (enum trouble)r->trouble, r->text, now_ns);
+		batch_nack(f->batch, i, action, now_ns, now_ns);
+		return;
+	}
+	failure_add(e, m, r->text, r->result == WIRE_UNREADABLE, now_ns);
+	batch_drop(f->batch, i, now_ns);
+}
+
+static bool flight_first_name(struct bytes name, const struct belief *belief, void *arg)
+{
+	(void)name;
+	(void)belief;
+	*(bool *)arg = true;
+	return false;
+}
+
+/* A directory stays at the target because something is in it: somebody else's, unless we know of
+ * entries below that have still to go. */
+static void flight_kept(struct engine *e, struct flight *f, size_t i, int64_t now_ns)
+{
+	const struct mark *m = batch_mark(f->batch, i);
+	bool ours = false;
+
+	ledger_list(e->ledger, m->path, flight_first_name, &ours);
+	if (ours) {
+		batch_nack(f->batch, i, MARK_LOOK, now_ns, now_ns + NS_PER_S);
+		return;
+	}
+	e->kept++;
+	ledger_confirm_gone(e->ledger, m->path);
+	zombie_intend(e, m->path);
+	failure_gone(e, m->path);
+	engine_say(e, LOG_INFO, "target.kept",
+	           "path=%s stays: it holds entries that lockstep did not put there",
+	           path_show(m->path));
+	batch_ack(f->batch, i, now_ns);
+}
+
+static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
+                               const struct wire_result_item *r, int64_t now_ns)
+{
+	const struct mark *m = batch_mark(f->batch, i);
+
+	switch ((enum wire_result)r->result) {
+	case WIRE_ACKED:
+		flight_acked(e, f, i, r, now_ns);
+		return;
+	case WIRE_MOVED:
+		if (f->class != SESSION_DELETE)
+			ledger_confirm(e->ledger, m->path, &r->fp);
+		flight_again(e, f, i, now_ns, now_ns);
+		return;
+	case WIRE_VANISHED:
+		ledger_withdraw(e->ledger, m->path);
+		if (m->action == MARK_CONTENT)
+			aged_add(&e->content_due, m->path, m->born, m->since_ns);
+		batch_nack(f->batch, i, MARK_LOOK, now_ns, now_ns);
+		return;
+	case WIRE_KEPT:
+		flight_kept(e, f, i, now_ns);
+		return;
+	case WIRE_UNSENT:
+		ledger_withdraw(e->ledger, m->path);
+		batch_nack(f->batch, i, m->action, now_ns, now_ns);
+		return;
+	case WIRE_UNKNOWN:
+		batch_nack(f->batch, i, m->action == MARK_META ? MARK_QUICK : m->action, now_ns,
+		           now_ns);
+		return;
+	case WIRE_FAILED:
+	case WIRE_UNREADABLE:
+		flight_failed(e, f, i, r, now_ns);
+		return;
+	case WIRE_CONTEXT:
+	case WIRE_CONTEXT_MOVED:
+	case WIRE_PROVEN:
+	case WIRE_DISPROVED:
+	case WIRE_RESULTS:
+		break;
+	}
+	batch_nack(f->batch, i, m->action, now_ns, now_ns); /* no result for a mark: send again */
+}
+
+static void flight_stamp_result(struct engine *e, struct flight *f, size_t item,
+                                const struct wire_result_item *r, int64_t now_ns)
+{
+	bool serve = f->serve && !(f->proof && item == f->marks);
+
+	if (serve && r->result == WIRE_ACKED) {
+		ledger_set_generation(e->ledger, f->serve);
+		e->generation_ns = now_ns;
+		e->confirmed_since = false;
+		e->unproven = false;
+		trust_proven(e, f->serve, now_ns);
+	} else if (serve && (r->result == WIRE_FAILED || r->result == WIRE_DISPROVED)) {
+		if (r->trouble == TROUBLE_NONE && !e->stamp_refused) {
+			e->stamp_refused = true;
+			engine_say(e, LOG_WARN, "stamp.refused",
+			           "the target does not take stamp files (.lockstep/); a replaced "
+			           "target is only noticed by the compare after a gap");
+		}
+	} else if (!serve && r->result == WIRE_PROVEN) {
+		trust_proven(e, f->proof, now_ns);
+	} else if (!serve && r->result == WIRE_DISPROVED) {
+		trust_disproved(e, now_ns);
+	}
+}
+
+/* An ancestor that rode along: confirmed, or moved meanwhile and due for its attributes. */
+static void flight_context(struct engine *e, const struct wire_result_item *r, int64_t now_ns)
+{
+	struct belief belief;
+
+	if (r->path.n && !path_valid(r->path))
+		return;
+	if (r->result == WIRE_CONTEXT) {
+		ledger_get(e->ledger, r->path, &belief);
+		/* An intent on it belongs to a flight of its own. */
+		if (!(belief.state & LEDGER_INTENDED))
+			ledger_confirm(e->ledger, r->path, &r->fp);
+		return;
+	}
+	struct mark m = {.path = r->path,
+	                 .action = MARK_META,
+	                 .flags = MARK_DIR,
+	                 .born = BORN_NONE,
+	                 .since_ns = now_ns};
+
+	pathset_put(e->set, &m, now_ns);
+}
+
+/* A worker is not to be believed blindly: what it reports must make sense for the batch. */
+static bool flight_credible(const struct flight *f, const struct wire_result_item *r)
+{
+	bool context = r->result == WIRE_CONTEXT || r->result == WIRE_CONTEXT_MOVED;
+	bool content = r->result == WIRE_ACKED || r->result == WIRE_MOVED;
+	size_t stamps = (f->proof != 0) + (f->serve != 0);
+
+	if (context)
+		return S_ISDIR(r->fp.mode);
+	if (r->index >= f->marks + stamps || f->answered[r->index])
+		return false;
+	return !content || f->class == SESSION_DELETE || r->index >= f->marks || r->fp.mode != 0;
+}
+
+int engine_report(struct engine *e, const struct wire_report *m, int64_t now_ns)
+{
+	struct flight *f;
+
+	HASH_FIND(hh, e->flights, &m->batch, sizeof(m->batch), f);
+	if (!f)
+		return -EPROTO;
+	for (size_t k = 0; k < m->count; k++) {
+		const struct wire_result_item *r = &m->items[k];
+
+		if (!flight_credible(f, r))
+			return -EPROTO;
+		if (r->result == WIRE_CONTEXT || r->result == WIRE_CONTEXT_MOVED) {
+			flight_context(e, r, now_ns);
+			continue;
+		}
+		f->answered[r->index] = r->result == WIRE_UNKNOWN ? FLIGHT_UNKNOWN : FLIGHT_KNOWN;
+		if (r->index >= f->marks)
+			flight_stamp_result(e, f, r->index, r, now_ns);
+		else
+			flight_mark_result(e, f, f->mark_of[r->index], r, now_ns);
+	}
+	return 0;
+}
+
+static void flight_zombie(struct engine *e, struct flight *f, int64_t now_ns)
+{
+	struct mark *marks = mem_array(f->marks + 1, sizeof(*marks));
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->marks; i++) {
+		if (f->answered[i] != FLIGHT_KNOWN)
+			marks[n++] = mark_copy(batch_mark(f->batch, f->mark_of[i]));
+	}
+	if (n)
+		zombie_add(e, f->session, marks, n, now_ns);
+	else
+		free(marks);
+}
+
+void flight_lost(struct engine *e, struct flight *f, bool zombie, int64_t now_ns)
+{
+	static const struct wire_result_item unknown = {.result = WIRE_UNKNOWN};
+
+	if (zombie)
+		flight_zombie(e, f, now_ns);
+	for (size_t i = 0; i < f->marks; i++) {
+		if (!f->answered[i])
+			flight_mark_result(e, f, f->mark_of[i], &unknown, now_ns);
+	}
+	if (f->batch)
+		batch_end(f->batch, now_ns, now_ns);
+	flight_free(e, f);
+}
+
+int engine_batch_done(struct engine *e, const struct wire_done *m, int64_t now_ns)
+{
+	struct flight *f;
+	struct supply_session *s;
+
+	HASH_FIND(hh, e->flights, &m->batch, sizeof(m->batch), f);
+	if (!f)
+		return -EPROTO;
+	e->bytes_out += m->bytes_out;
+	e->bytes_in += m->bytes_in;
+	HASH_FIND(hh, e->sessions, &f->session, sizeof(f->session), s);
+	if (s)
+		s->state = SUPPLY_ENDING;
+	bool clean = f->clean && m->trouble == TROUBLE_NONE;
+
+	flight_lost(e, f, m->zombie, now_ns);
+	if (m->trouble != TROUBLE_NONE && m->trouble < TROUBLE_KINDS)
+		engine_trouble(e, (enum trouble)m->trouble, m->text, now_ns);
+	else if (clean)
+		engine_well(e, now_ns);
+	return 0;
+}

@@ -1,0 +1,228 @@
+/*
+ * internal: the parts of one engine, as its own files see them.
+ *
+ *     supply.c   sessions: open ahead of need, idle, busy, retired
+ *     flight.c   one batch under way: encoding, intents, reports
+ *     trust.c    stamps, contradictions, compare
+ *     zombie.c   paths that a given-up session may still write
+ *     failure.c  items that failed by themselves, and their retry times
+ *     hold.c     deletions that wait for a person
+ *     engine.c   inputs, engine_run(), questions
+ */
+#ifndef ENGINE_INTERNAL_H
+#define ENGINE_INTERNAL_H
+
+#include <uthash.h>
+#include "core/pathset.h"
+#include "base/path.h"
+#include "engine/engine.h"
+
+#define NS_PER_S 1000000000LL
+
+/* A path with a mark's age, outside the path set. */
+struct aged_path {
+	char *p;
+	size_t n;
+	uint64_t born;
+	int64_t since_ns;
+	unsigned hold; /* id, for held paths */
+	UT_hash_handle hh;
+};
+
+struct supply_session {
+	uint64_t id;
+	enum session_class class;
+	enum supply_state { SUPPLY_CONNECTING, SUPPLY_IDLE, SUPPLY_BUSY, SUPPLY_ENDING } state;
+	int64_t since_ns; /* of the state */
+	UT_hash_handle hh;
+};
+
+struct flight {
+	uint64_t id, session;
+	struct batch *batch; /* NULL: only stamps ride */
+	enum session_class class;
+	size_t *mark_of; /* wire item -> index in batch */
+	enum flight_answer { FLIGHT_OPEN, FLIGHT_KNOWN, FLIGHT_UNKNOWN } * answered; /* wire item */
+	size_t marks;          /* wire items that are marks; stamps follow */
+	uint64_t proof, serve; /* generations asked for and written; 0: none */
+	bool clean;            /* no item failed so far */
+	int64_t sent_ns;
+	UT_hash_handle hh;
+};
+
+struct look_request {
+	uint64_t token;
+	struct batch *batch; /* NULL: a compare */
+	UT_hash_handle hh;
+};
+
+struct zombie {
+	uint64_t session; /* 0: of an earlier run */
+	int64_t until_ns;
+	struct mark *marks; /* paths owned */
+	size_t count;
+	struct zombie *next;
+};
+
+struct failure {
+	char *p;
+	size_t n;
+	char *text;
+	bool source_side, waiting; /* waiting: its mark is out of the path set until retry_ns */
+	unsigned tries;
+	int64_t retry_ns, since_ns;
+	uint64_t born;
+	UT_hash_handle hh;
+};
+
+struct hold {
+	unsigned id;
+	char *rule;
+	size_t count; /* of held paths with this id */
+	int64_t since_ns;
+	struct hold *next;
+};
+
+#define RECENT_MAX     65536
+#define CONTRADICTIONS 4
+struct recent {
+	char *p;
+	size_t n;
+	int64_t at_ns;
+};
+
+struct engine {
+	struct engine_config config;
+	char *job;
+	struct ledger *ledger;
+	const struct engine_ops *ops;
+	void *arg;
+	struct pathset *set;
+	struct brake brake;
+	uint32_t random;
+
+	/* supply */
+	struct supply_session *sessions;
+	unsigned lanes_now; /* fewer than config.lanes after "max connections" */
+	int64_t lanes_grow_ns;
+	int64_t last_need_ns; /* when a session was last used: idle ones retire behind it */
+	int protocol;
+
+	/* flights and looks */
+	struct flight *flights;
+	struct look_request *looks;
+	uint64_t next_batch, next_token;
+	struct aged_path *content_due; /* a look must bring these out as CONTENT */
+
+	/* trouble */
+	enum trouble trouble;
+	char text[600];
+	unsigned failures;
+	int64_t trouble_since_ns, retry_ns;
+
+	/* trust */
+	int64_t proven_ns, generation_ns; /* last proof, last growth */
+	bool confirmed_since, unproven, stamp_refused, compare_running;
+	uint64_t compare_token;
+	int64_t contradiction_ns[CONTRADICTIONS];
+	int64_t last_ok_ns;
+	struct recent *recents;
+	size_t recent_first, recent_count;
+	int64_t recent_lost_ns; /* youngest that fell out of the full ring */
+
+	struct zombie *zombies;
+	struct failure *failed;
+	size_t failed_waiting;
+	int64_t failed_next_ns;
+	struct hold *holds;
+	struct aged_path *held_paths; /* of all holds */
+	unsigned next_hold;
+	struct aged_path *approved;
+	int64_t defer_since_ns; /* deletions wait for creations since then (brake) */
+
+	bool frozen, paused, crawled;
+	char *held_why;
+	int64_t recheck_ns; /* engine_run() wants to be called again then */
+
+	uint64_t confirmed, bytes_out, bytes_in;
+	size_t kept;
+	int64_t last_confirmed_ns;
+};
+
+void engine_say(struct engine *e, int level, const char *id, const char *fmt, ...)
+        __attribute__((format(printf, 4, 5)));
+uint32_t engine_random(struct engine *e);
+bool engine_can_send(const struct engine *e, int64_t now_ns);
+/* Enters RETRYING (or stays in it) because of `t`. */
+void engine_trouble(struct engine *e, enum trouble t, struct bytes text, int64_t now_ns);
+void engine_well(struct engine *e, int64_t now_ns);
+/* A mark whose look must not lose that content has to be compared. */
+void engine_put_look(struct engine *e, struct bytes path, uint64_t born, int64_t since_ns,
+                     bool content, int64_t now_ns);
+
+/* Paths with an age: a set. */
+struct aged_path *aged_add(struct aged_path **set, struct bytes path, uint64_t born,
+                           int64_t since_ns);
+bool aged_has(struct aged_path *set, struct bytes path);
+void aged_remove(struct aged_path **set, struct bytes path);
+void aged_clear(struct aged_path **set);
+struct mark mark_copy(const struct mark *m); /* path on the heap */
+
+/* supply.c */
+struct supply_session *supply_idle(struct engine *e, enum session_class class);
+/* Opens what is needed: `needed` bit set of session classes. One attempt at a time. */
+void supply_order(struct engine *e, unsigned needed, int64_t now_ns);
+void supply_close_idle(struct engine *e);
+void supply_retire(struct engine *e, int64_t now_ns);
+int64_t supply_deadline(const struct engine *e);
+size_t supply_count(const struct engine *e, bool ready_only);
+void supply_clear(struct engine *e);
+
+/* flight.c */
+enum session_class flight_class(enum batch_class class);
+/* Sends `batch` (may be NULL: stamps only) on an idle session. */
+void flight_send(struct engine *e, struct supply_session *s, struct batch *batch, int64_t now_ns);
+void flight_lost(struct engine *e, struct flight *f, bool zombie, int64_t now_ns);
+
+/* trust.c */
+#define TRUST_AWAY_NS (5 * NS_PER_S) /* longer than this a target may have lost its power */
+bool trust_allows_deletions(const struct engine *e, int64_t now_ns);
+/* A batch of stamps alone is due (to prove before deletions, or to grow the generation). */
+bool trust_wants_probe(const struct engine *e, bool deletions, int64_t now_ns);
+uint64_t trust_proof(const struct engine *e);
+uint64_t trust_serve(const struct engine *e, int64_t now_ns);
+void trust_proven(struct engine *e, uint64_t generation, int64_t now_ns);
+void trust_disproved(struct engine *e, int64_t now_ns);
+void trust_contradiction(struct engine *e, struct bytes path, int64_t now_ns);
+void trust_confirmed(struct engine *e, struct bytes path, int64_t now_ns);
+void trust_reconnected(struct engine *e, int64_t away_ns, int64_t now_ns);
+int64_t trust_deadline(const struct engine *e);
+void trust_done(struct engine *e);
+
+/* zombie.c */
+void zombie_add(struct engine *e, uint64_t session, const struct mark *marks, size_t n,
+                int64_t now_ns);
+void zombie_over(struct engine *e, uint64_t session, int64_t now_ns);
+void zombie_step(struct engine *e, int64_t now_ns);
+void zombie_intend(struct engine *e, struct bytes gone);
+int64_t zombie_deadline(const struct engine *e);
+bool zombie_settled(const struct engine *e, uint64_t born);
+size_t zombie_count(const struct engine *e);
+void zombie_clear(struct engine *e);
+
+/* failure.c */
+void failure_add(struct engine *e, const struct mark *m, struct bytes text, bool source_side,
+                 int64_t now_ns);
+void failure_gone(struct engine *e, struct bytes path);
+void failure_marked(struct engine *e, struct bytes path);
+void failure_step(struct engine *e, bool all, int64_t now_ns);
+void failure_clear(struct engine *e);
+
+/* hold.c */
+void hold_add(struct engine *e, struct batch *b, const char *rule, int64_t now_ns);
+bool hold_has(const struct engine *e, struct bytes path);
+void hold_leave(struct engine *e, struct bytes path);
+size_t hold_count(const struct engine *e);
+void hold_clear(struct engine *e);
+
+#endif

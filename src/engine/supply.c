@@ -1,0 +1,241 @@
+/*
+ * supply: sessions for one job, opened ahead of need.
+ *
+ * One attempt at a time: a stock daemon's listen backlog is 5, and a burst of connects stalls the
+ * rest for a second. Idle sessions retire by age (a remounted module is only seen by a new one)
+ * and, when nothing has needed them for long, without being replaced: an idle job ends with no
+ * session.
+ */
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/internal.h"
+
+#define SESSION_AGE_NS (120 * NS_PER_S)
+#define IDLE_AFTER_NS  (300 * NS_PER_S)
+#define EXTRA_AFTER_NS (30 * NS_PER_S) /* classes that nothing has needed since */
+
+struct supply_session *supply_idle(struct engine *e, enum session_class class)
+{
+	struct supply_session *s, *next, *youngest = NULL;
+
+	HASH_ITER (hh, e->sessions, s, next) {
+		if (s->state == SUPPLY_IDLE && s->class == class &&
+		    (!youngest || s->since_ns > youngest->since_ns))
+			youngest = s;
+	}
+	return youngest;
+}
+
+size_t supply_count(const struct engine *e, bool ready_only)
+{
+	struct supply_session *s, *next;
+	size_t n = 0;
+
+	HASH_ITER (hh, e->sessions, s, next) {
+		if (s->state == SUPPLY_IDLE || s->state == SUPPLY_BUSY ||
+		    (!ready_only && s->state == SUPPLY_CONNECTING))
+			n++;
+	}
+	return n;
+}
+
+static size_t supply_of_class(const struct engine *e, enum session_class class)
+{
+	struct supply_session *s, *next;
+	size_t n = 0;
+
+	HASH_ITER (hh, e->sessions, s, next) {
+		if (s->class == class && s->state <= SUPPLY_IDLE)
+			n++;
+	}
+	return n;
+}
+
+static bool supply_connecting(const struct engine *e)
+{
+	struct supply_session *s, *next;
+
+	HASH_ITER (hh, e->sessions, s, next) {
+		if (s->state == SUPPLY_CONNECTING)
+			return true;
+	}
+	return false;
+}
+
+static void supply_open(struct engine *e, enum session_class class, int64_t now_ns)
+{
+	struct supply_session *s = mem_alloc(sizeof(*s));
+
+	s->class = class;
+	s->state = SUPPLY_CONNECTING;
+	s->since_ns = now_ns;
+	s->id = e->ops->open_session(e->arg, class);
+	HASH_ADD(hh, e->sessions, id, sizeof(s->id), s);
+}
+
+static void supply_end(struct engine *e, struct supply_session *s, int64_t now_ns)
+{
+	s->state = SUPPLY_ENDING;
+	s->since_ns = now_ns;
+	e->ops->close_session(e->arg, s->id);
+}
+
+/* A lane is wanted for a class that has none left, but all lanes are taken by idle ones of others.
+ */
+static bool supply_make_room(struct engine *e, enum session_class wanted, int64_t now_ns)
+{
+	struct supply_session *s, *next;
+
+	HASH_ITER (hh, e->sessions, s, next) {
+		if (s->state == SUPPLY_IDLE && s->class != wanted) {
+			supply_end(e, s, now_ns);
+			return true;
+		}
+	}
+	return false;
+}
+
+void supply_order(struct engine *e, unsigned needed, int64_t now_ns)
+{
+	static const enum session_class order[] = {SESSION_QUICK, SESSION_CONTENT, SESSION_DELETE};
+	bool recently = now_ns - e->last_need_ns < IDLE_AFTER_NS;
+	size_t limit = e->lanes_now + (e->lanes_now > 1 ? e->config.warm : 0);
+
+	if (needed)
+		e->last_need_ns = now_ns;
+	if (supply_connecting(e) || !engine_can_send(e, now_ns))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+		enum session_class class = order[i];
+
+		if (!(needed & 1u << class) || supply_of_class(e, class))
+			continue;
+		if (supply_count(e, false) < limit || supply_make_room(e, class, now_ns))
+			supply_open(e, class, now_ns);
+		return;
+	}
+	if (recently && supply_of_class(e, SESSION_QUICK) < e->config.warm &&
+	    supply_count(e, false) < limit)
+		supply_open(e, SESSION_QUICK, now_ns);
+}
+
+void supply_close_idle(struct engine *e)
+{
+	struct supply_session *s, *next;
+
+	HASH_ITER (hh, e->sessions, s, next) {
+		if (s->state == SUPPLY_IDLE)
+			supply_end(e, s, s->since_ns);
+	}
+}
+
+static int64_t supply_expiry(const struct engine *e, const struct supply_session *s)
+{
+	int64_t idle = e->last_need_ns + IDLE_AFTER_NS, age = s->since_ns + SESSION_AGE_NS;
+
+	if (s->class != SESSION_QUICK)
+		return s->since_ns + EXTRA_AFTER_NS;
+	return idle < age ? idle : age;
+}
+
+void supply_retire(struct engine *e, int64_t now_ns)
+{
+	struct supply_session *s, *next;
+
+	HASH_ITER (hh, e->sessions, s, next) {
+		if (s->state == SUPPLY_IDLE && now_ns >= supply_expiry(e, s))
+			supply_end(e, s, now_ns);
+	}
+	if (e->lanes_now < e->config.lanes && now_ns >= e->lanes_grow_ns) {
+		e->lanes_now++;
+		e->lanes_grow_ns = now_ns + 60 * NS_PER_S;
+	}
+}
+
+int64_t supply_deadline(const struct engine *e)
+{
+	struct supply_session *s, *next;
+	int64_t deadline = INT64_MAX;
+
+	HASH_ITER (hh, e->sessions, s, next) {
+		int64_t at = s->state == SUPPLY_IDLE ? supply_expiry(e, s) : INT64_MAX;
+
+		if (at < deadline)
+			deadline = at;
+	}
+	return deadline;
+}
+
+void supply_clear(struct engine *e)
+{
+	struct supply_session *s, *next;
+
+	HASH_ITER (hh, e->sessions, s, next) {
+		HASH_DEL(e->sessions, s);
+		free(s);
+	}
+}
+
+static struct supply_session *supply_find(struct engine *e, uint64_t id)
+{
+	struct supply_session *s;
+
+	HASH_FIND(hh, e->sessions, &id, sizeof(id), s);
+	return s;
+}
+
+void engine_session_ready(struct engine *e, const struct wire_ready *m, int64_t now_ns)
+{
+	struct supply_session *s = supply_find(e, m->session);
+
+	if (!s || s->state != SUPPLY_CONNECTING)
+		return;
+	s->state = SUPPLY_IDLE;
+	s->since_ns = now_ns;
+	e->protocol = m->protocol;
+	if (e->trouble != TROUBLE_NONE && e->trouble != TROUBLE_FULL &&
+	    e->trouble != TROUBLE_READONLY)
+		engine_well(e, now_ns);
+}
+
+/* "max connections" while others of ours work: fewer lanes, no outage. */
+static bool supply_shrink(struct engine *e, int64_t now_ns)
+{
+	size_t have = supply_count(e, true);
+
+	if (have == 0)
+		return false;
+	e->lanes_now = (unsigned)have;
+	e->lanes_grow_ns = now_ns + 60 * NS_PER_S;
+	return true;
+}
+
+void engine_session_gone(struct engine *e, const struct wire_gone *m, int64_t now_ns)
+{
+	struct supply_session *s = supply_find(e, m->session);
+
+	if (m->zombie_over)
+		zombie_over(e, m->session, now_ns);
+	if (!s)
+		return;
+
+	bool connecting = s->state == SUPPLY_CONNECTING, idle = s->state == SUPPLY_IDLE;
+
+	HASH_DEL(e->sessions, s);
+	free(s);
+	if (m->trouble == TROUBLE_NONE || m->trouble >= TROUBLE_KINDS)
+		return;
+	/* An idle session that the server let go is simply replaced; what the server said late
+	 * about its options or its disk counts. But it may have gone down with its host, and what
+	 * it confirmed lately with it. */
+	if (idle && (m->trouble == TROUBLE_PROTOCOL || m->trouble == TROUBLE_UNREACHABLE ||
+	             m->trouble == TROUBLE_TIMEOUT)) {
+		trust_reconnected(e, TRUST_AWAY_NS, now_ns);
+		return;
+	}
+	if (!connecting && !idle)
+		return; /* its batch tells */
+	if (m->trouble == TROUBLE_BUSY && supply_shrink(e, now_ns))
+		return;
+	engine_trouble(e, (enum trouble)m->trouble, m->text, now_ns);
+}

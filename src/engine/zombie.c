@@ -1,0 +1,118 @@
+/*
+ * zombie: paths that the server of a given-up session may still write (I13).
+ *
+ * They go at once by another session, and once more when the zombie is known to be over or its time
+ * has passed; until then they count as unconfirmed.
+ */
+#include "base/mem.h"
+#include "engine/internal.h"
+
+void zombie_add(struct engine *e, uint64_t session, const struct mark *marks, size_t n,
+                int64_t now_ns)
+{
+	struct zombie *z = mem_alloc(sizeof(*z));
+
+	z->session = session;
+	z->until_ns = now_ns + e->config.zombie_ns;
+	z->marks = (struct mark *)marks;
+	z->count = n;
+	z->next = e->zombies;
+	e->zombies = z;
+}
+
+static void zombie_end(struct engine *e, struct zombie *z, bool again, int64_t now_ns)
+{
+	for (size_t i = 0; i < z->count; i++) {
+		struct mark *m = &z->marks[i];
+
+		if (again)
+			engine_put_look(e, m->path, m->born, m->since_ns, true, now_ns);
+		free((char *)m->path.p);
+	}
+	free(z->marks);
+	free(z);
+}
+
+void zombie_over(struct engine *e, uint64_t session, int64_t now_ns)
+{
+	for (struct zombie **p = &e->zombies; *p;) {
+		struct zombie *z = *p;
+
+		if (z->session == session) {
+			*p = z->next;
+			zombie_end(e, z, true, now_ns);
+		} else {
+			p = &z->next;
+		}
+	}
+}
+
+void zombie_step(struct engine *e, int64_t now_ns)
+{
+	for (struct zombie **p = &e->zombies; *p;) {
+		struct zombie *z = *p;
+
+		if (now_ns >= z->until_ns) {
+			*p = z->next;
+			zombie_end(e, z, true, now_ns);
+		} else {
+			p = &z->next;
+		}
+	}
+}
+
+/* A name whose removal was just confirmed may still be written by a zombie: it stays intended, so
+ * that the ledger does not forget it (I11) and the look at the zombie's end finds it. */
+void zombie_intend(struct engine *e, struct bytes gone)
+{
+	for (const struct zombie *z = e->zombies; z; z = z->next) {
+		for (size_t i = 0; i < z->count; i++) {
+			struct bytes path = z->marks[i].path;
+
+			if (bytes_equal(path, gone) || path_below(path, gone))
+				(void)ledger_intend(e->ledger, &path,
+				                    1); /* ledger_trouble() tells */
+		}
+	}
+}
+
+int64_t zombie_deadline(const struct engine *e)
+{
+	int64_t deadline = INT64_MAX;
+
+	for (const struct zombie *z = e->zombies; z; z = z->next) {
+		if (z->until_ns < deadline)
+			deadline = z->until_ns;
+	}
+	return deadline;
+}
+
+bool zombie_settled(const struct engine *e, uint64_t born)
+{
+	for (const struct zombie *z = e->zombies; z; z = z->next) {
+		for (size_t i = 0; i < z->count; i++) {
+			if (z->marks[i].born <= born)
+				return false;
+		}
+	}
+	return true;
+}
+
+size_t zombie_count(const struct engine *e)
+{
+	size_t n = 0;
+
+	for (const struct zombie *z = e->zombies; z; z = z->next)
+		n += z->count;
+	return n;
+}
+
+void zombie_clear(struct engine *e)
+{
+	while (e->zombies) {
+		struct zombie *z = e->zombies;
+
+		e->zombies = z->next;
+		zombie_end(e, z, false, 0);
+	}
+}

@@ -1,0 +1,370 @@
+/*
+ * The simulated source: random operations, the events they cause, and the look, which follows the
+ * rules of src/source with the real verdict on what is to be done.
+ */
+#include <stdio.h>
+#include "base/mem.h"
+#include "base/path.h"
+#include "source/backlog.h"
+#include "source/verdict.h"
+#include "world.h"
+
+#define QUEUE_MAX 24
+
+static void name_random(struct world *w, char *out, size_t size)
+{
+	uint32_t depth = 1 + world_random(w, 3);
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < depth; i++)
+		n += (size_t)snprintf(out + n, size - n, "%s%c", i ? "/" : "",
+		                      'a' + (int)world_random(w, 5));
+}
+
+static void stamp_now(struct world *w, struct entry *e, bool written)
+{
+	e->fp.ctime_ns = w->now_ns + (int64_t)(++w->next_content); /* never twice the same */
+	if (written)
+		e->fp.mtime_ns = e->fp.ctime_ns;
+}
+
+static void touch_parent(struct world *w, struct bytes path)
+{
+	struct bytes dir = path_parent(path);
+	struct entry *d = dir.n ? model_find(&w->source, dir) : NULL;
+
+	if (d)
+		stamp_now(w, d, true);
+}
+
+void source_event(struct world *w, struct bytes path, unsigned bits)
+{
+	struct event *e;
+
+	world_trace(w, "change %s bits %u", path_show(path), bits);
+	w->drain++;
+	if (w->event_count > QUEUE_MAX) { /* the kernel queue overflows: everything later is lost */
+		for (e = w->events; e; e = e->next) {
+			if (e->subtree && !e->path[0] && !e->token)
+				return;
+		}
+		e = mem_alloc(sizeof(*e));
+		e->subtree = true;
+	} else {
+		for (e = w->events; e; e = e->next) { /* merged with an earlier one */
+			if (!e->token && !e->subtree && bytes_equal(bytes_of(e->path), path)) {
+				e->bits |= bits;
+				return;
+			}
+		}
+		e = mem_alloc(sizeof(*e));
+		memcpy(e->path, path.p, path.n);
+		e->bits = bits;
+	}
+	e->born = w->drain;
+	e->least = MARK_LOOK;
+	e->since_ns = w->now_ns;
+	*w->events_tail = e;
+	w->events_tail = &e->next;
+	w->event_count++;
+}
+
+void source_crawl_all(struct world *w)
+{
+	struct event *e = mem_alloc(sizeof(*e));
+
+	e->subtree = true;
+	e->born = ++w->drain;
+	e->least = MARK_LOOK;
+	e->since_ns = w->now_ns;
+	*w->events_tail = e;
+	w->events_tail = &e->next;
+	w->event_count++;
+}
+
+/* --- operations --- */
+
+static struct entry *make(struct world *w, struct bytes path, uint32_t type)
+{
+	struct entry *e = model_put(&w->source, path);
+
+	e->fp = (struct fingerprint){
+	        .mode = type | 0644, .nlink = 1, .ino = ++w->next_ino, .dev = 1};
+	e->content = 0;
+	stamp_now(w, e, true);
+	touch_parent(w, path);
+	return e;
+}
+
+static bool parent_is_dir(struct world *w, struct bytes path)
+{
+	struct bytes dir = path_parent(path);
+	struct entry *d = dir.n ? model_find(&w->source, dir) : NULL;
+
+	return dir.n == 0 || (d && S_ISDIR(d->fp.mode));
+}
+
+static void change_write(struct world *w, struct bytes path, struct entry *e)
+{
+	uint32_t how = world_random(w, 4);
+	int64_t before = e ? e->fp.mtime_ns : 0;
+	bool fresh = !e;
+
+	if (e && S_ISDIR(e->fp.mode))
+		return;
+	if (!e)
+		e = make(w, path, S_IFREG);
+	e->content = ++w->next_content;
+	stamp_now(w, e, true);
+	if (how == 0 && !fresh)
+		e->fp.mtime_ns = before; /* put back: only the ctime tells */
+	else if (how == 1)
+		e->fp.size = 100 + world_random(w, 5);
+	source_event(w, path, BACKLOG_DATA);
+}
+
+static void change_remove(struct world *w, struct bytes path)
+{
+	model_remove_tree(&w->source, path);
+	touch_parent(w, path);
+	source_event(w, path, BACKLOG_META);
+}
+
+static void change_rename(struct world *w, struct bytes path, struct entry *e)
+{
+	char to[64] = {0}, moved[128];
+	struct model part = {0};
+	struct entry *x, *next;
+	struct bytes target;
+
+	name_random(w, to, sizeof(to));
+	target = bytes_of(to);
+	if (bytes_equal(target, path) || path_below(target, path) || path_below(path, target) ||
+	    !parent_is_dir(w, target) || model_has_below(&w->source, target))
+		return;
+	HASH_ITER (hh, w->source.entries, x, next) {
+		if (x != e && !path_below(entry_path(x), path))
+			continue;
+		(void)snprintf(moved, sizeof(moved), "%s%s", to, x->path + path.n);
+		struct entry *n = model_put(&part, bytes_of(moved));
+
+		n->fp = x->fp;
+		n->content = x->content;
+	}
+	stamp_now(w, model_find(&part, target), false);
+	char old[64] = {0};
+
+	memcpy(old, path.p, path.n);
+	model_remove_tree(&w->source, bytes_of(old));
+	model_remove_tree(&w->source, target);
+	HASH_ITER (hh, part.entries, x, next) {
+		struct entry *n = model_put(&w->source, entry_path(x));
+
+		n->fp = x->fp;
+		n->content = x->content;
+	}
+	model_clear(&part);
+	touch_parent(w, bytes_of(old));
+	touch_parent(w, target);
+	source_event(w, bytes_of(old), BACKLOG_META);
+	source_event(w, target, BACKLOG_DATA);
+}
+
+void source_change(struct world *w)
+{
+	char name[64] = {0};
+	struct bytes path;
+	struct entry *e;
+
+	if (w->quiet || w->frozen)
+		return;
+	name_random(w, name, sizeof(name));
+	path = bytes_of(name);
+	e = model_find(&w->source, path);
+	if (!parent_is_dir(w, path))
+		return;
+	switch (world_random(w, 9)) {
+	case 0:
+	case 1:
+	case 2:
+		change_write(w, path, e);
+		return;
+	case 3:
+	case 4:
+		if (!e) {
+			(void)make(w, path, S_IFDIR);
+			source_event(w, path, BACKLOG_META);
+		}
+		return;
+	case 5:
+		if (e)
+			change_remove(w, path);
+		return;
+	case 6:
+		if (e)
+			change_rename(w, path, e);
+		return;
+	case 7: /* another type under the same name */
+		if (e && world_random(w, 3) == 0) {
+			uint32_t type = S_ISDIR(e->fp.mode) ? S_IFREG : S_IFDIR;
+
+			model_remove_tree(&w->source, path);
+			e = make(w, path, type);
+			e->content = type == S_IFREG ? ++w->next_content : 0;
+			source_event(w, path, BACKLOG_DATA);
+		}
+		return;
+	default:
+		if (e) {
+			e->fp.mode ^= 0111;
+			e->fp.uid = world_random(w, 3);
+			stamp_now(w, e, false);
+			source_event(w, path, BACKLOG_META);
+		}
+		return;
+	}
+}
+
+/* --- looks --- */
+
+struct names {
+	struct bytes dir;
+	struct world *w;
+	const struct event *e;
+	char found[256][64];
+	bool dirs[256];
+	size_t count;
+};
+
+static void put_mark(struct world *w, const struct event *e, struct bytes path,
+                     enum mark_action action, unsigned flags, uint64_t size)
+{
+	struct mark m = {.path = path,
+	                 .action = action,
+	                 .flags = flags,
+	                 .born = e->born,
+	                 .since_ns = e->since_ns,
+	                 .size = size};
+
+	world_trace(w, "look: %s action %d flags %u", path_show(path), (int)action, flags);
+	engine_marks(w->engine, &m, 1, w->now_ns);
+}
+
+static bool collect_name(struct bytes name, const struct belief *belief, void *arg)
+{
+	struct names *n = arg;
+	struct buf path;
+
+	buf_init(&path, 64);
+	path_join(&path, n->dir, name);
+	check(n->count < ARRAY_LEN(n->found));
+	memset(n->found[n->count], 0, sizeof(n->found[0]));
+	memcpy(n->found[n->count], path.p, path.n);
+	n->dirs[n->count++] = S_ISDIR(belief->fp.mode);
+	buf_done(&path);
+	return true;
+}
+
+/* Everything the ledger holds below `path`, deepest first. */
+static void gone_below(struct world *w, const struct event *e, struct bytes path)
+{
+	struct names *n = mem_alloc(sizeof(*n));
+
+	n->dir = path;
+	n->w = w;
+	ledger_list(w->ledger, path, collect_name, n);
+	for (size_t i = 0; i < n->count; i++) {
+		gone_below(w, e, bytes_of(n->found[i]));
+		put_mark(w, e, bytes_of(n->found[i]), MARK_DELETE, n->dirs[i] ? MARK_DIR : 0, 0);
+	}
+	free(n);
+}
+
+static void gone(struct world *w, const struct event *e, struct bytes path)
+{
+	struct belief belief;
+
+	gone_below(w, e, path);
+	ledger_get(w->ledger, path, &belief);
+	if (belief.state != LEDGER_ABSENT)
+		put_mark(w, e, path, MARK_DELETE, S_ISDIR(belief.fp.mode) ? MARK_DIR : 0, 0);
+}
+
+static void look_dir(struct world *w, const struct event *e, struct bytes dir);
+
+static void look_entry(struct world *w, const struct event *e, struct bytes path, unsigned bits,
+                       bool subtree)
+{
+	struct entry *s = model_find(&w->source, path);
+	struct belief belief;
+	struct verdict v;
+
+	if (!s) {
+		gone(w, e, path);
+		return;
+	}
+	ledger_get(w->ledger, path, &belief);
+	v = verdict_of(&belief, &s->fp, bits, false);
+	verdict_raise(&v, e->least, &s->fp);
+	if (!S_ISDIR(s->fp.mode))
+		gone_below(w, e, path);
+	if (v.needed)
+		put_mark(w, e, path, v.action, v.flags, s->fp.size);
+	if (S_ISDIR(s->fp.mode) && (subtree || bits))
+		look_dir(w, e, path);
+}
+
+static void look_dir(struct world *w, const struct event *e, struct bytes dir)
+{
+	struct names *n = mem_alloc(sizeof(*n));
+	struct entry *s, *next;
+
+	HASH_ITER (hh, w->source.entries, s, next) {
+		if (bytes_equal(path_parent(entry_path(s)), dir) && s->path[0])
+			look_entry(w, e, entry_path(s), 0, true);
+	}
+	n->dir = dir;
+	ledger_list(w->ledger, dir, collect_name, n);
+	for (size_t i = 0; i < n->count; i++) {
+		if (!model_find(&w->source, bytes_of(n->found[i])))
+			gone(w, e, bytes_of(n->found[i]));
+	}
+	free(n);
+}
+
+static void look(struct world *w, const struct event *e)
+{
+	struct bytes path = bytes_of(e->path), dir = path_parent(path);
+
+	/* ENOENT counts only in a directory that is there (R3): otherwise the directory is looked
+	 * at. */
+	while (path.n && dir.n) {
+		struct entry *d = model_find(&w->source, dir);
+
+		if (d && S_ISDIR(d->fp.mode))
+			break;
+		path = dir;
+		dir = path_parent(path);
+	}
+	if (path.n == 0)
+		look_dir(w, e, path);
+	else
+		look_entry(w, e, path, e->bits, e->subtree);
+}
+
+bool source_step(struct world *w)
+{
+	struct event *e = w->events;
+
+	if (!e)
+		return false;
+	w->events = e->next;
+	if (!w->events)
+		w->events_tail = &w->events;
+	w->event_count--;
+	look(w, e);
+	if (e->token)
+		engine_looked(w->engine, e->token, w->now_ns);
+	free(e);
+	return true;
+}

@@ -1,0 +1,110 @@
+/*
+ * world: everything around one engine in the simulation: a source tree that changes, an event queue
+ * that loses, merges and overflows, a look that compares with the real ledger, a target with
+ * sessions, faults, power and a past, and a daemon that can die between any two steps.
+ *
+ * Virtual time only. Every choice comes from one seed.
+ */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include <stdbool.h>
+#include "engine/engine.h"
+#include "memstore.h"
+#include "model.h"
+
+#define MS 1000000LL
+#define S  1000000000LL
+
+struct event { /* a kernel event, or a look that the engine asked for */
+	char path[64];
+	unsigned bits; /* enum backlog_bit; 0: crawl */
+	bool subtree;
+	uint64_t born, token;
+	int64_t since_ns;
+	enum mark_action least;
+	struct event *next;
+};
+
+struct server_item {
+	struct wire_item item;
+	char path[64];
+	struct entry seen; /* of the source, at list time */
+	bool exists, done;
+	bool moved;
+};
+
+enum server_state { SERVER_CONNECTING, SERVER_READY, SERVER_LISTED, SERVER_ZOMBIE, SERVER_OVER };
+
+struct server { /* one session and its server process */
+	uint64_t id, batch;
+	enum session_class class;
+	enum server_state state;
+	struct server_item *items;
+	size_t count, at;
+	bool orphan;        /* its daemon died */
+	uint64_t target_id; /* the directory it works in (a swap gives new sessions another one) */
+	int64_t over_ns;    /* zombie: when its process is gone */
+	struct server *next;
+};
+
+struct world {
+	uint64_t random;
+	int64_t now_ns;
+	/* source */
+	struct model source;
+	uint64_t next_content, next_ino;
+	struct event *events, **events_tail;
+	size_t event_count;
+	uint64_t drain;
+	bool frozen;
+	/* target */
+	struct model target, synced;
+	uint64_t target_id;
+	bool down, full;
+	int64_t down_until_ns, full_until_ns;
+	struct server *servers;
+	uint64_t next_session;
+	/* daemon */
+	struct store *store;
+	struct intent_log *log;
+	struct ledger *ledger;
+	struct engine *engine;
+	bool root_wanted;
+	/* figures */
+	uint64_t steps, deletions, crashes, faults;
+	bool quiet; /* no more operations and faults */
+	const char *violation;
+	char detail[200];
+};
+
+uint32_t world_random(struct world *w, uint32_t below);
+void world_violation(struct world *w, const char *what, struct bytes path);
+/* A line on standard error when SIM_LOG is set. */
+void world_trace(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* source.c */
+void source_change(struct world *w); /* one random operation */
+void source_event(struct world *w, struct bytes path, unsigned bits);
+void source_crawl_all(struct world *w);
+bool source_step(struct world *w); /* looks at one event; false: none is left */
+
+/* target.c */
+void target_open(struct world *w, uint64_t id, enum session_class class);
+void target_close(struct world *w, uint64_t id);
+void target_batch(struct world *w, const struct wire_batch *batch);
+bool target_step(struct world *w); /* one server does one thing; false: none can */
+void target_fault(struct world *w);
+void target_heal(struct world *w);
+void target_orphan_all(struct world *w);
+void target_free(struct world *w);
+
+/* world.c */
+void world_start_daemon(struct world *w);
+void world_crash(struct world *w);
+void world_drop_events(struct world *w);
+void world_step(struct world *w);
+void world_settle(struct world *w);
+void world_check(struct world *w);
+
+#endif
