@@ -1,0 +1,53 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/cmd_config.h"
+#include "daemon/config_state.h"
+#include "daemon/daemon.h"
+
+static int run(const struct config *config, const struct cli_args *args)
+{
+	struct run_options options = {
+	        .once = cli_given(args, "once"),
+	        .foreground = isatty(STDERR_FILENO),
+	};
+	autoclose int lock = -1;
+	struct err err = {0};
+	int rc = state_lock(config->state_dir, &lock, &err);
+
+	if (rc < 0) {
+		cli_complain("%s", err.text);
+		return rc == -EBUSY ? CLI_RUNNING : CLI_FAILURE;
+	}
+	if (log_open(config->log_file, config->log_level, &err) < 0) {
+		cli_complain("%s", err.text);
+		return CLI_FAILURE;
+	}
+	rc = daemon_run(config, &options, &err);
+	if (rc == 0)
+		return CLI_OK;
+	if (rc == -EUCLEAN) {
+		cli_complain("only failed or held items remain%s%s", err.text[0] ? ": " : "",
+		             err.text);
+		return CLI_STUCK;
+	}
+	cli_complain("%s", err.text);
+	return CLI_FAILURE;
+}
+
+int cmd_run(const struct cli_args *args)
+{
+	struct config *config;
+	int code = cmd_load_config(&config, args);
+
+	if (code != CLI_OK)
+		return code;
+	code = run(config, args);
+	config_free(config);
+	return code;
+}

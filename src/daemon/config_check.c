@@ -1,0 +1,148 @@
+/*
+ * Checks between values: nothing is mirrored into itself, no two jobs write the same place, and
+ * neither state nor log lie in a tree, where each write of theirs would be a change.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "base/path.h"
+#include "daemon/config_place.h"
+#include "daemon/config_source.h"
+
+struct spot {
+	const struct config_tree *tree;
+	const struct config_job *job;
+	struct place place; /* LOCAL targets only */
+};
+
+static void check_root(const struct config *c, const struct config_tree *t,
+                       struct config_problems *problems)
+{
+	bool from_command_line = c->source->request_file == NULL;
+	struct stat st;
+
+	if (stat(t->root, &st) < 0) {
+		/* A configured root may be mounted later; one that was typed just now is a mistake.
+		 */
+		if (from_command_line)
+			config_problem(problems, t->file, t->line, "the source %s: %s",
+			               path_show(bytes_of(t->root)), strerror(errno));
+		return;
+	}
+	if (!S_ISDIR(st.st_mode))
+		config_problem(problems, t->file, t->line, "the root %s is no directory",
+		               path_show(bytes_of(t->root)));
+}
+
+static void check_outside(const char *what, const char *path, const struct config_tree *t,
+                          const struct place *root, struct config_problems *problems)
+{
+	struct place p;
+
+	if (!path)
+		return;
+	place_init(&p, path);
+	if (place_contains(root, &p))
+		config_problem(
+		        problems, t->file, t->line,
+		        "the %s %s lies inside the root of [tree %s]: each write there would be "
+		        "a change to mirror",
+		        what, path_show(bytes_of(path)), t->name);
+	place_done(&p);
+}
+
+static void check_source(const struct spot *s, const struct place *root,
+                         struct config_problems *problems)
+{
+	if (s->job->target.kind != TARGET_LOCAL)
+		return;
+	if (place_contains(root, &s->place))
+		config_problem(problems, s->job->file, s->job->line,
+		               "the target %s lies inside its own source %s",
+		               path_show(bytes_of(s->job->target.path)),
+		               path_show(bytes_of(s->tree->root)));
+	else if (place_contains(&s->place, root))
+		config_problem(problems, s->job->file, s->job->line,
+		               "the source %s lies inside its own target %s",
+		               path_show(bytes_of(s->tree->root)),
+		               path_show(bytes_of(s->job->target.path)));
+}
+
+static void check_pair(const struct spot *a, const struct spot *b, struct config_problems *problems)
+{
+	bool local = a->job->target.kind == TARGET_LOCAL && b->job->target.kind == TARGET_LOCAL;
+	bool overlap = target_overlaps(&a->job->target, &b->job->target);
+
+	if (local)
+		overlap = overlap || place_contains(&a->place, &b->place) ||
+		          place_contains(&b->place, &a->place);
+	if (overlap)
+		config_problem(problems, b->job->file, b->job->line,
+		               "the targets of %s (%s) and %s (%s) are the same place or one lies "
+		               "inside the other",
+		               a->job->name, path_show(bytes_of(a->job->target_text)), b->job->name,
+		               path_show(bytes_of(b->job->target_text)));
+	if (strcmp(a->job->name, b->job->name) == 0)
+		config_problem(problems, b->job->file, b->job->line, "two jobs are named \"%s\"",
+		               b->job->name);
+}
+
+static void check_jobs(const struct config_tree *t, const struct config *c,
+                       struct config_problems *problems)
+{
+	if (t->job_count == 0)
+		config_problem(problems, t->file, t->line,
+		               "[tree %s] has no target: write \"target = ...\" into it", t->name);
+	check_root(c, t, problems);
+}
+
+static size_t collect_spots(const struct config *c, struct spot *spots)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->tree_count; i++) {
+		for (size_t j = 0; j < c->trees[i].job_count; j++) {
+			struct spot *s = &spots[n++];
+
+			s->tree = &c->trees[i];
+			s->job = &s->tree->jobs[j];
+			if (s->job->target.kind == TARGET_LOCAL)
+				place_init(&s->place, s->job->target.path);
+		}
+	}
+	return n;
+}
+
+void config_check(const struct config *c, struct config_problems *problems)
+{
+	autofree struct spot *spots =
+	        mem_array(CONFIG_JOBS_MAX * (c->tree_count + 1), sizeof(*spots));
+	size_t n = collect_spots(c, spots);
+
+	if (c->tree_count == 0)
+		config_problem(
+		        problems, c->source->parts[0].file, 0,
+		        "there is nothing to mirror: write [tree NAME] with root and target");
+	for (size_t i = 0; i < c->tree_count; i++) {
+		const struct config_tree *t = &c->trees[i];
+		struct place root;
+
+		check_jobs(t, c, problems);
+		place_init(&root, t->root);
+		for (size_t j = 0; j < n; j++) {
+			if (spots[j].tree == t)
+				check_source(&spots[j], &root, problems);
+		}
+		check_outside("state directory", c->state_dir, t, &root, problems);
+		check_outside("log file", c->log_file, t, &root, problems);
+		place_done(&root);
+	}
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = i + 1; j < n; j++)
+			check_pair(&spots[i], &spots[j], problems);
+	}
+	for (size_t i = 0; i < n; i++)
+		place_done(&spots[i].place);
+}

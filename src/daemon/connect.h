@@ -1,0 +1,52 @@
+/*
+ * connect: one attempt to get a connected descriptor for a session; shared by its connectors.
+ */
+#ifndef DAEMON_CONNECT_H
+#define DAEMON_CONNECT_H
+
+#include <netdb.h>
+#include "daemon/child.h"
+#include "daemon/runtime.h"
+
+struct connect {
+	struct job *job; /* NULL: cancelled, only its handles are left */
+	uint64_t session;
+	enum session_class class;
+	uv_getaddrinfo_t resolve;
+	struct addrinfo *addresses, *next_address;
+	uv_poll_t poll;
+	uv_timer_t timer;
+	uv_work_t work;
+	int fd;
+	unsigned handles;    /* requests and open handles */
+	struct child *child; /* ssh or rsync, as long as it runs */
+	bool with_child, gone_known, polling, timing, resolving;
+	struct wire_gone gone; /* kept until the child has ended; texts below */
+	char gone_text[600], text[300];
+	char errors[400]; /* what the child wrote on standard error */
+	int64_t status;   /* its exit status */
+	struct connect_place {
+		char path[4096];
+		bool require_mount;
+		int error; /* errno of what failed, 0: it is there */
+		bool is_dir, is_mount;
+		uint64_t fsid, ino;
+	} place;
+	struct connect *next;
+};
+
+/* The outcomes of an attempt. */
+void connect_done(struct connect *c, enum session_kind kind); /* c->fd goes to the worker */
+void connect_failed(struct connect *c, enum trouble t, const char *fmt, ...)
+        __attribute__((format(printf, 3, 4)));
+void connect_handle_closed(struct connect *c);
+
+/* connect_tcp.c, connect_spawn.c */
+void connect_tcp(struct connect *c);
+void connect_ssh(struct connect *c);
+void connect_local(struct connect *c);
+void connect_tcp_cancel(struct connect *c);
+/* The child of a session has ended. */
+void connect_child_ended(struct connect *c, struct bytes errors, int64_t status);
+
+#endif

@@ -1,0 +1,260 @@
+/*
+ * connect_spawn: `rsync --server` on a socketpair, here or through ssh.
+ *
+ * A local target must be the directory that it was: its place (file system and inode) is written
+ * down at first contact, and another one at the same path gets nothing until a person approves.
+ */
+#include <errno.h>
+#include <ctype.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+#include "base/mem.h"
+#include "daemon/connect.h"
+
+#define PIN_FILE "target.pin"
+
+static void spawn_exited(struct child *child, int64_t status, int sig, void *arg)
+{
+	connect_child_ended(arg, child_errors(child), sig ? 128 + sig : status);
+}
+
+/* Starts argv with both standard streams on one socketpair; our end goes to the worker. */
+static void spawn_run(struct connect *c, char *const *argv)
+{
+	struct child_spec spec = {.argv = argv, .fd3 = -1, .exited = spawn_exited, .arg = c};
+	struct err err = {0};
+	int fds[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
+		connect_failed(c, TROUBLE_LOCAL, "socketpair: %s", strerror(errno));
+		return;
+	}
+	(void)fd_set_nonblock(fds[0]);
+	spec.fd0 = spec.fd1 = fds[1];
+	r = child_spawn(&c->child, &c->job->instance->loop, &spec, &err);
+	(void)close(fds[1]); /* the child has its own copy */
+	if (r < 0) {
+		(void)close(fds[0]);
+		connect_failed(c, TROUBLE_LOCAL, "%s", err.text);
+		return;
+	}
+	c->with_child = true;
+	c->handles++;
+	c->fd = fds[0];
+	connect_done(c, SESSION_PIPE);
+}
+
+struct words {
+	char **items;
+	size_t count;
+};
+
+static void words_add(struct words *w, const char *word)
+{
+	w->items = mem_realloc(w->items, w->count + 2, sizeof(*w->items));
+	w->items[w->count++] = mem_strdup(word);
+	w->items[w->count] = NULL;
+}
+
+static void words_take(struct words *w, char *word)
+{
+	words_add(w, word);
+	free(word);
+}
+
+static void words_done(struct words *w)
+{
+	for (size_t i = 0; i < w->count; i++)
+		free(w->items[i]);
+	free(w->items);
+}
+
+static char **spawn_server_args(struct connect *c)
+{
+	const struct job *j = c->job;
+	const char *path = j->config->target.path;
+	autofree char *dir = mem_printf("%s%s", path, path[strlen(path) - 1] == '/' ? "" : "/");
+
+	return session_args(SESSION_PIPE, c->class, &j->session_options, dir);
+}
+
+/* --- local --- */
+
+static void spawn_local_server(struct connect *c)
+{
+	const struct config_list *rsync = &c->job->config->options.rsync_path;
+	struct words w = {0};
+	char **args = spawn_server_args(c);
+
+	for (size_t i = 0; i < rsync->count; i++)
+		words_add(&w, rsync->items[i]);
+	for (size_t i = 0; args && args[i]; i++)
+		words_add(&w, args[i]);
+	session_args_free(args);
+	spawn_run(c, w.items);
+	words_done(&w);
+}
+
+static void place_look(uv_work_t *work)
+{
+	struct connect *c = work->data;
+	struct connect_place *p = &c->place;
+	struct stat st, up;
+	struct statfs fs;
+	autofree char *parent = mem_printf("%s/..", p->path);
+
+	if (stat(p->path, &st) < 0 || statfs(p->path, &fs) < 0 || stat(parent, &up) < 0) {
+		p->error = errno;
+		return;
+	}
+	p->is_dir = S_ISDIR(st.st_mode);
+	p->is_mount = st.st_dev != up.st_dev || st.st_ino == up.st_ino;
+	p->ino = st.st_ino;
+	memcpy(&p->fsid, &fs.f_fsid, sizeof(p->fsid));
+}
+
+/* 0: the pin agrees or was written now; -ESTALE: another directory; other -errno. */
+static int place_pin(struct connect *c, struct err *err)
+{
+	autofree char *file = mem_printf("%s/%s", c->job->dir, PIN_FILE);
+	autofree char *now =
+	        mem_printf("fsid=%016" PRIx64 " ino=%" PRIu64 "\n", c->place.fsid, c->place.ino);
+	struct buf known;
+	int r;
+
+	buf_init(&known, 256);
+	r = fd_read_file(file, 256, &known, err);
+	if (r == -ENOENT) {
+		autoclose int fd =
+		        open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+		r = fd < 0 ? -errno : fd_write_full(fd, now, strlen(now));
+		if (r < 0)
+			(void)err_errno(err, -r, "cannot write %s", file);
+	} else if (r == 0 && !bytes_equal(buf_bytes(&known), bytes_of(now))) {
+		r = -ESTALE;
+	}
+	buf_done(&known);
+	return r;
+}
+
+static void place_known(uv_work_t *work, int status)
+{
+	struct connect *c = work->data;
+	struct connect_place *p = &c->place;
+	struct err err = {0};
+	int r;
+
+	c->handles--;
+	if (!c->job || status < 0) {
+		c->handles++;
+		connect_handle_closed(c);
+		return;
+	}
+	c->job->pin_broken = false;
+	if (p->error == ENOENT)
+		connect_failed(c, TROUBLE_MISSING, "%s does not exist. Create it or mount it",
+		               p->path);
+	else if (p->error)
+		connect_failed(c, TROUBLE_MISSING, "cannot look at %s: %s", p->path,
+		               strerror(p->error));
+	else if (!p->is_dir)
+		connect_failed(c, TROUBLE_MISSING, "%s is not a directory", p->path);
+	else if (p->require_mount && !p->is_mount)
+		connect_failed(c, TROUBLE_MISSING, "nothing is mounted on %s (require_mount = yes)",
+		               p->path);
+	else if ((r = place_pin(c, &err)) == -ESTALE) {
+		c->job->pin_broken = true;
+		connect_failed(
+		        c, TROUBLE_MISSING,
+		        "%s is not the directory that was mirrored to: it was replaced, or its "
+		        "disk is not mounted. Nothing is sent. If that is intended: lockstep "
+		        "approve --job %s",
+		        p->path, c->job->config->name);
+	} else if (r < 0)
+		connect_failed(c, TROUBLE_LOCAL, "%s", err.text);
+	else
+		spawn_local_server(c);
+}
+
+void connect_approve_pin(struct job *j)
+{
+	autofree char *file = mem_printf("%s/%s", j->dir, PIN_FILE);
+
+	(void)unlink(file); /* ENOENT: there was none */
+	j->pin_broken = false;
+}
+
+void connect_local(struct connect *c)
+{
+	(void)snprintf(c->place.path, sizeof(c->place.path), "%s", c->job->config->target.path);
+	c->place.require_mount = c->job->config->options.require_mount;
+	c->work.data = c;
+	c->handles++;
+	(void)uv_queue_work(&c->job->instance->loop, &c->work, place_look, place_known);
+}
+
+/* --- ssh --- */
+
+/* One word for the remote shell: everything but a few safe bytes in single quotes. */
+static char *shell_word(const char *word)
+{
+	struct buf b;
+	bool plain = *word != '\0';
+
+	for (const char *p = word; *p; p++)
+		plain = plain && (isalnum((unsigned char)*p) || strchr("-_./=,:@%+", *p));
+	if (plain)
+		return mem_strdup(word);
+	buf_init(&b, 1u << 20);
+	buf_add_u8(&b, '\'');
+	for (const char *p = word; *p; p++) {
+		if (*p == '\'')
+			buf_add(&b, "'\\''", 4);
+		else
+			buf_add_u8(&b, (uint8_t)*p);
+	}
+	buf_add_u8(&b, '\'');
+	char *text = mem_dup(b.p, b.n);
+
+	buf_done(&b);
+	return text;
+}
+
+void connect_ssh(struct connect *c)
+{
+	const struct config_options *o = &c->job->config->options;
+	const struct target *t = &c->job->config->target;
+	unsigned port = t->port ? t->port : (unsigned)o->ssh_port;
+	struct words w = {0};
+	char **args = spawn_server_args(c);
+
+	for (size_t i = 0; i < o->ssh_command.count; i++)
+		words_add(&w, o->ssh_command.items[i]);
+	words_add(&w, "-oBatchMode=yes");
+	words_take(&w,
+	           mem_printf("-oConnectTimeout=%u", (unsigned)(o->connect_timeout_ns / NS_PER_S)));
+	for (size_t i = 0; i < o->ssh_option.count; i++)
+		words_take(&w, mem_printf("-o%s", o->ssh_option.items[i]));
+	if (port)
+		words_take(&w, mem_printf("-p%u", port));
+	if (o->ssh_key) {
+		words_add(&w, "-i");
+		words_add(&w, o->ssh_key);
+	}
+	if (t->user)
+		words_take(&w, mem_printf("-l%s", t->user));
+	words_add(&w, "--");
+	words_add(&w, t->host);
+	for (size_t i = 0; i < o->rsync_path.count; i++)
+		words_take(&w, shell_word(o->rsync_path.items[i]));
+	for (size_t i = 0; args && args[i]; i++)
+		words_take(&w, shell_word(args[i]));
+	session_args_free(args);
+	spawn_run(c, w.items);
+	words_done(&w);
+}

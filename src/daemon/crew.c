@@ -1,0 +1,252 @@
+/*
+ * crew: one job's worker process and the frames to and from it.
+ *
+ * The worker parses bytes of a peer: what it says is checked here and in the engine, and a worker
+ * that breaks the framing or reports what it cannot know is killed; it costs the batches in flight.
+ */
+#include <errno.h>
+#include <sys/socket.h>
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "daemon/child.h"
+#include "daemon/runtime.h"
+
+struct crew {
+	struct job *job; /* NULL: the job has let go of it */
+	struct child *child;
+	struct frame_out *out;
+	struct frame_in *in;
+	uv_poll_t poll;
+	int fd;
+	bool broken;
+};
+
+static void crew_closed(uv_handle_t *h)
+{
+	struct crew *w = h->data;
+
+	frame_out_free(w->out);
+	frame_in_free(w->in);
+	(void)close(w->fd); /* a socketpair end: nothing to lose */
+	free(w);
+}
+
+static void crew_drop(struct crew *w)
+{
+	if (!uv_is_closing((uv_handle_t *)&w->poll))
+		uv_close((uv_handle_t *)&w->poll, crew_closed);
+}
+
+/* The worker is gone or not to be believed. */
+static void crew_lost(struct crew *w)
+{
+	struct job *j = w->job;
+
+	if (w->broken)
+		return;
+	w->broken = true;
+	if (w->child)
+		child_kill(w->child);
+	(void)uv_poll_stop(&w->poll);
+	if (!j)
+		return;
+	j->crew = NULL;
+	w->job = NULL;
+	if (!j->closing) {
+		connect_cancel_all(j);
+		engine_worker_died(j->engine, instance_now());
+		job_touch(j);
+	}
+	job_release(j);
+}
+
+static void crew_exited(struct child *child, int64_t status, int sig, void *arg)
+{
+	struct crew *w = arg;
+	struct job *j = w->job;
+
+	w->child = NULL;
+	if (j && (status != 0 || sig != 0))
+		job_log(j, LOG_ERROR, "worker.died", "status=%lld signal=%d %s", (long long)status,
+		        sig, path_show(child_errors(child)));
+	crew_lost(w);
+	crew_drop(w);
+}
+
+static int crew_take_frame(struct job *j, const struct frame *f)
+{
+	int64_t now = instance_now();
+	int r = 0;
+
+	switch ((enum wire_type)f->type) {
+	case WIRE_READY: {
+		struct wire_ready m;
+
+		if ((r = wire_get_ready(f->payload, &m)) == 0)
+			engine_session_ready(j->engine, &m, now);
+		return r;
+	}
+	case WIRE_SESSION_GONE: { /* the connector may know more about why */
+		struct wire_gone m;
+
+		if ((r = wire_get_gone(f->payload, &m)) == 0)
+			connect_session_gone(j, &m);
+		return r;
+	}
+	case WIRE_REPORT: {
+		struct wire_report m = {0};
+
+		if ((r = wire_get_report(f->payload, &m)) == 0)
+			r = engine_report(j->engine, &m, now);
+		wire_free_report(&m);
+		return r;
+	}
+	case WIRE_BATCH_DONE: {
+		struct wire_done m;
+
+		if ((r = wire_get_done(f->payload, &m)) == 0)
+			r = engine_batch_done(j->engine, &m, now);
+		return r;
+	}
+	case WIRE_SETUP:
+	case WIRE_SESSION:
+	case WIRE_BATCH:
+	case WIRE_CANCEL:
+	case WIRE_CLOSE:
+	case WIRE_QUIT:
+		break;
+	}
+	return -EPROTO;
+}
+
+static void crew_poll(uv_poll_t *p, int status, int events);
+
+static void crew_flush(struct crew *w)
+{
+	int r = frame_out_flush(w->out);
+
+	if (r < 0)
+		crew_lost(w);
+	else
+		(void)uv_poll_start(&w->poll, UV_READABLE | (r ? UV_WRITABLE : 0), crew_poll);
+}
+
+static void crew_poll(uv_poll_t *p, int status, int events)
+{
+	struct crew *w = p->data;
+	struct frame f;
+	int r = status;
+
+	if (status == 0 && (events & UV_READABLE)) {
+		while (w->job && (r = frame_in_next(w->in, &f)) == 1) {
+			if (w->job->closing)
+				continue;
+			r = crew_take_frame(w->job, &f);
+			if (r < 0) {
+				job_log(w->job, LOG_ERROR, "worker.protocol",
+				        "type=%u the worker broke its protocol; it is restarted",
+				        f.type);
+				break;
+			}
+			job_touch(w->job);
+		}
+	}
+	if (r < 0)
+		crew_lost(w);
+	else if (w->job && (events & UV_WRITABLE))
+		crew_flush(w);
+}
+
+static void crew_setup(struct job *j)
+{
+	const struct config_options *o = &j->config->options;
+	struct wire_setup m = {
+	        .racy_window_ns = source_racy_window_ns(j->tree->source),
+	        .bwlimit_bytes = o->bwlimit_bytes,
+	        .connect_timeout_s = (uint32_t)(o->connect_timeout_ns / NS_PER_S),
+	        .handshake_timeout_s = (uint32_t)(o->handshake_timeout_ns / NS_PER_S),
+	        .idle_timeout_s = (uint32_t)(o->timeout_ns / NS_PER_S),
+	        .cross_mounts = j->tree->config->cross_mounts,
+	        .sandbox = true,
+	        .mode_map = {o->chmod.file_and, o->chmod.file_or, o->chmod.dir_and,
+	                     o->chmod.dir_or},
+	        .map_uid = o->chown.user && o->chown.user_is_id,
+	        .map_gid = o->chown.group && o->chown.group_is_id,
+	        .uid = o->chown.uid,
+	        .gid = o->chown.gid,
+	};
+	struct buf payload;
+
+	(void)snprintf(m.job, sizeof(m.job), "%s", j->config->name);
+	m.options = j->session_options;
+	buf_init(&payload, FRAME_PAYLOAD_MAX);
+	wire_put_setup(&payload, &m);
+	crew_send(j, WIRE_SETUP, buf_bytes(&payload), -1);
+	buf_done(&payload);
+}
+
+int crew_need(struct job *j, struct err *err)
+{
+	char *argv[] = {"/proc/self/exe", "--worker", NULL};
+	struct child_spec spec = {.argv = argv, .fd0 = -1, .fd1 = -1, .exited = crew_exited};
+	int fds[2], r;
+
+	if (j->crew)
+		return 0;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return err_errno(err, errno, "socketpair");
+	struct crew *w = mem_alloc(sizeof(*w));
+
+	w->fd = fds[0];
+	w->job = j;
+	(void)fd_set_nonblock(fds[0]);
+	(void)fd_set_nonblock(fds[1]);
+	w->out = frame_out_new(w->fd);
+	w->in = frame_in_new(w->fd);
+	(void)uv_poll_init(&j->instance->loop, &w->poll, w->fd);
+	w->poll.data = w;
+	spec.fd3 = fds[1];
+	spec.arg = w;
+	r = child_spawn(&w->child, &j->instance->loop, &spec, err);
+	(void)close(fds[1]); /* the child has its own copy */
+	if (r < 0) {
+		crew_drop(w);
+		return r;
+	}
+	j->crew = w;
+	j->handles++;
+	(void)uv_poll_start(&w->poll, UV_READABLE, crew_poll);
+	crew_setup(j);
+	return 0;
+}
+
+void crew_send(struct job *j, uint16_t type, struct bytes payload, int fd)
+{
+	struct crew *w = j->crew;
+
+	if (!w) {
+		if (fd >= 0)
+			(void)close(fd); /* taken, and there is nobody to give it to */
+		return;
+	}
+	frame_out_add(w->out, type, payload, &fd, fd >= 0);
+	crew_flush(w);
+}
+
+void crew_quit(struct job *j)
+{
+	struct crew *w = j->crew;
+
+	if (!w)
+		return;
+	crew_send(j, WIRE_QUIT, BYTES(""), -1);
+	if (w->child)
+		child_end(w->child);
+}
+
+void crew_kill(struct job *j)
+{
+	if (j->crew && j->crew->child)
+		child_kill(j->crew->child);
+}

@@ -1,0 +1,251 @@
+/*
+ * daemon: the loop of one instance: start, signals, letters, end.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#ifdef HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/runtime.h"
+
+#define STOP_KILL_MS 3000
+
+void instance_notify(struct instance *in, const char *state)
+{
+	(void)in;
+#ifdef HAVE_SYSTEMD
+	(void)sd_notify(0, state); /* not under systemd: nobody listens */
+#else
+	(void)state;
+#endif
+}
+
+static struct tree *instance_tree_of(struct instance *in, struct letter *letter)
+{
+	const struct source *source = source_letter_source(letter);
+
+	INSTANCE_EACH_TREE(in, t)
+	{
+		if (t->source == source)
+			return t;
+	}
+	return NULL;
+}
+
+/* Letters in order; jobs that got inputs run before the loop sleeps again. */
+static void instance_letters(uv_async_t *a)
+{
+	struct instance *in = a->data;
+	struct letter *next;
+
+	for (struct letter *l = mailbox_take(in->letters); l; l = next) {
+		next = l->next;
+		struct tree *t = instance_tree_of(in, l);
+
+		if (t)
+			tree_letter(t, l);
+		else
+			source_letter_free(l);
+	}
+	for (struct tree *t = in->trees, *tnext; t; t = tnext) {
+		tnext = t->next;
+		tree_run_dirty(t, -1);
+	}
+	waits_check(in);
+}
+
+void instance_drop_letters(struct instance *in, const struct source *source)
+{
+	struct letter *kept = mailbox_take(in->letters), *next;
+
+	for (struct letter *l = kept; l; l = next) {
+		next = l->next;
+		if (source_letter_source(l) == source)
+			source_letter_free(l);
+		else
+			mailbox_post(in->letters, l);
+	}
+}
+
+static void instance_wake(void *arg)
+{
+	struct instance *in = arg;
+
+	(void)uv_async_send(&in->letters_async);
+}
+
+struct job *instance_find_job(struct instance *in, const char *name)
+{
+	INSTANCE_EACH_TREE(in, t)
+	{
+		TREE_EACH_JOB(t, i, j)
+		{
+			if (!j->closing && strcmp(j->config->name, name) == 0)
+				return j;
+		}
+	}
+	return NULL;
+}
+
+/* --- end --- */
+
+static void instance_close_walk(uv_handle_t *h, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(h) && h->type == UV_SIGNAL)
+		uv_close(h, NULL);
+}
+
+static bool instance_has_trees(struct instance *in)
+{
+	return in->trees != NULL;
+}
+
+static void instance_kill_rest(uv_timer_t *timer)
+{
+	struct instance *in = timer->data;
+
+	INSTANCE_EACH_TREE(in, t)
+	{
+		TREE_EACH_JOB(t, i, j)
+		{
+			crew_kill(j);
+		}
+	}
+}
+
+void instance_stop(struct instance *in)
+{
+	struct tree *next;
+
+	if (in->stopping)
+		return;
+	in->stopping = true;
+	instance_notify(in, "STOPPING=1");
+	log_event(LOG_INFO, "daemon.stopping", "name=%s", in->config->name);
+	if (in->control)
+		control_stop(TAKE(in->control));
+	(void)uv_timer_start(&in->stop_timer, instance_kill_rest, STOP_KILL_MS, 0);
+	for (struct tree *t = in->trees; t; t = next) {
+		bool any = false;
+
+		next = t->next;
+		t->closing = true;
+		TREE_EACH_JOB(t, i, j)
+		{
+			any = true;
+			job_close(j);
+		}
+		if (!any)
+			tree_stop(t);
+	}
+}
+
+/* --- signals --- */
+
+static void instance_signal(uv_signal_t *s, int number)
+{
+	struct instance *in = s->data;
+	struct err err = {0};
+
+	switch (number) {
+	case SIGHUP:
+		if (log_reopen(&err) < 0)
+			log_event(LOG_WARN, "log.reopen", "%s", err.text);
+		if (reload_apply(in, &err) < 0)
+			log_event(LOG_ERROR, "config.reload",
+			          "the new configuration was not taken: %s. The old one stays in "
+			          "force",
+			          err.text);
+		return;
+	case SIGUSR1:
+		if (log_reopen(&err) < 0)
+			log_event(LOG_WARN, "log.reopen", "%s", err.text);
+		return;
+	default:
+		instance_stop(in);
+		return;
+	}
+}
+
+static void instance_watch_signals(struct instance *in)
+{
+	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+		uv_signal_t *s = &in->signals[in->signal_count++];
+
+		(void)uv_signal_init(&in->loop, s);
+		s->data = in;
+		(void)uv_signal_start(s, instance_signal, numbers[i]);
+	}
+}
+
+/* A password passes through here on its way to the worker: no core file may hold it. */
+static void instance_protect(void)
+{
+	struct rlimit none = {0, 0};
+
+	(void)prctl(PR_SET_DUMPABLE, 0);
+	(void)setrlimit(RLIMIT_CORE, &none);
+}
+
+static int instance_start(struct instance *in, struct err *err)
+{
+	int r = control_start(&in->control, &in->loop, in->config->socket_path, &command_ops, in,
+	                      err);
+
+	for (size_t i = 0; r == 0 && i < in->config->tree_count; i++)
+		r = tree_start(in, &in->config->trees[i], err);
+	if (r < 0)
+		return r;
+	instance_notify(in, "READY=1");
+	if (in->options.once)
+		waits_once(in);
+	return 0;
+}
+
+int daemon_run(const struct config *c, const struct run_options *o, struct err *err)
+{
+	struct instance *in = mem_alloc(sizeof(*in));
+	int r;
+
+	instance_protect();
+	(void)uv_loop_init(&in->loop);
+	in->config = c;
+	in->options = *o;
+	in->once_result = 1;
+	in->started_wall_ns = clock_wall_ns();
+	in->letters = mailbox_new(instance_wake, in);
+	(void)uv_async_init(&in->loop, &in->letters_async, instance_letters);
+	in->letters_async.data = in;
+	(void)uv_timer_init(&in->loop, &in->stop_timer);
+	in->stop_timer.data = in;
+	instance_watch_signals(in);
+	log_event(LOG_INFO, "daemon.start", "name=%s version=%s pid=%d", c->name, LOCKSTEP_VERSION,
+	          (int)getpid());
+	r = instance_start(in, err);
+	if (r < 0)
+		instance_stop(in);
+	while (!in->stopping || instance_has_trees(in))
+		(void)uv_run(&in->loop, UV_RUN_ONCE);
+	uv_close((uv_handle_t *)&in->stop_timer, NULL);
+	uv_close((uv_handle_t *)&in->letters_async, NULL);
+	uv_walk(&in->loop, instance_close_walk, NULL);
+	(void)uv_run(&in->loop, UV_RUN_DEFAULT);
+	(void)uv_loop_close(&in->loop);
+	mailbox_free(in->letters, source_letter_free);
+	if (r == 0 && o->once)
+		r = in->once_result == 1
+		            ? err_set(err, EINTR, "stopped before the targets were equal")
+		            : in->once_result;
+	config_free(in->owned);
+	config_free(in->retired);
+	free(in);
+	return r;
+}

@@ -1,0 +1,178 @@
+/*
+ * reload: from the configuration in force to a new one, by their difference.
+ *
+ * A bad new configuration changes nothing. Jobs that stay the same are not touched; a job whose
+ * values changed is ended and begun again with its ledger, so nothing it still has to do is lost:
+ * the crawl at its start finds it.
+ */
+#include <errno.h>
+#include <string.h>
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/runtime.h"
+
+struct reload {
+	struct instance *in;
+	const struct config *now;
+};
+
+static struct tree *reload_find_tree(struct instance *in, const char *name)
+{
+	INSTANCE_EACH_TREE(in, t)
+	{
+		if (!t->closing && strcmp(t->config->name, name) == 0)
+			return t;
+	}
+	return NULL;
+}
+
+static void reload_close_tree(struct tree *t)
+{
+	bool any = false;
+
+	t->closing = true;
+	TREE_EACH_JOB(t, i, j)
+	{
+		any = true;
+		job_close(j);
+	}
+	if (!any)
+		tree_stop(t);
+}
+
+/* Ends what is gone or changed; `wanted` things start when their predecessors have ended. */
+static void reload_end(const struct config_difference *d, void *arg)
+{
+	struct reload *r = arg;
+	struct tree *t = d->was_tree ? reload_find_tree(r->in, d->was_tree->name) : NULL;
+
+	if (!t)
+		return;
+	if (!d->was && !d->now) {
+		if (d->change == CONFIG_REMOVED || d->change == CONFIG_CHANGED)
+			reload_close_tree(t);
+		return;
+	}
+	if (!d->was)
+		return;
+	TREE_EACH_JOB(t, i, j)
+	{
+		if (strcmp(j->config->name, d->was->name) != 0)
+			continue;
+		if (d->change == CONFIG_SAME)
+			j->config = d->now;
+		else
+			job_close(j);
+	}
+}
+
+static const struct config_job *reload_job(const struct config_tree *t, const char *name)
+{
+	for (size_t i = 0; t && i < t->job_count; i++) {
+		if (strcmp(t->jobs[i].name, name) == 0)
+			return &t->jobs[i];
+	}
+	return NULL;
+}
+
+static void reload_adopt_names(struct instance *in, const struct config *now)
+{
+	INSTANCE_EACH_TREE(in, t)
+	{
+		const struct config_tree *config = config_find_tree(now, t->config->name);
+
+		if (t->closing || !config)
+			continue;
+		t->config = config;
+		TREE_EACH_JOB(t, i, j)
+		{
+			const struct config_job *job = reload_job(config, j->config->name);
+
+			if (!j->closing && job)
+				j->config = job;
+		}
+	}
+}
+
+static bool reload_closing(struct instance *in)
+{
+	INSTANCE_EACH_TREE(in, t)
+	{
+		if (t->closing)
+			return true;
+		TREE_EACH_JOB(t, i, j)
+		{
+			if (j->closing)
+				return true;
+		}
+	}
+	return false;
+}
+
+static void reload_start_jobs(struct tree *t, const struct config_tree *config)
+{
+	for (size_t i = 0; i < config->job_count; i++) {
+		struct err err = {0};
+
+		if (instance_find_job(t->instance, config->jobs[i].name))
+			continue;
+		if (job_start(t, &config->jobs[i], &err) < 0)
+			log_event(LOG_ERROR, "config.job", "job=%s %s", config->jobs[i].name,
+			          err.text);
+	}
+	t->attach_barrier = ++t->instance->next_token;
+	source_want_barrier(t->source, t->attach_barrier);
+}
+
+void reload_continue(struct instance *in)
+{
+	if (!in->reloading || in->stopping || reload_closing(in))
+		return;
+	in->reloading = false;
+	for (size_t i = 0; i < in->config->tree_count; i++) {
+		const struct config_tree *config = &in->config->trees[i];
+		struct tree *t = reload_find_tree(in, config->name);
+		struct err err = {0};
+
+		if (t)
+			reload_start_jobs(t, config);
+		else if (tree_start(in, config, &err) < 0)
+			log_event(LOG_ERROR, "config.tree", "%s", err.text);
+	}
+	config_free(in->retired);
+	in->retired = NULL;
+	log_event(LOG_INFO, "config.reloaded", "trees=%zu", in->config->tree_count);
+}
+
+int reload_apply(struct instance *in, struct err *err)
+{
+	struct config *now;
+	struct reload r = {.in = in};
+	const char *fixed;
+	int result;
+
+	if (in->reloading || in->stopping)
+		return err_set(err, EBUSY, "an earlier reload is still under way");
+	result = config_reload(&now, in->config, err);
+	if (result < 0)
+		return result;
+	fixed = config_diff_instance(in->config, now);
+	if (fixed && (strcmp(fixed, "state") == 0 || strcmp(fixed, "socket") == 0)) {
+		config_free(now);
+		return err_set(err, EINVAL, "\"%s\" cannot change while the daemon runs", fixed);
+	}
+	if (fixed && log_open(now->log_file, now->log_level, err) < 0) {
+		config_free(now);
+		return err_wrap(err, "log_file");
+	}
+	r.now = now;
+	in->reloading = true;
+	config_diff(in->config, now, reload_end, &r);
+	reload_adopt_names(in, now);
+	/* Jobs that are ending still read their old values. */
+	in->retired = in->owned;
+	in->owned = now;
+	in->config = now;
+	reload_continue(in);
+	return 0;
+}

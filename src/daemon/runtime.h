@@ -1,0 +1,190 @@
+/*
+ * runtime: the parts of one running instance, as the daemon's own files see them.
+ *
+ *     daemon.c    the loop: start, signals, letters from the sources, end
+ *     tree.c      one tree: its source and what its letters mean
+ *     job.c       one job: ledger, engine, and the engine's outputs
+ *     crew.c      the job's worker process and the frames to and from it
+ *     connect*.c  a connected descriptor for a new session: TCP, ssh, local
+ *     child.c     everything that is spawned
+ *     waits.c     clients that wait for a barrier, and --once
+ *     commands.c  the control API's verbs
+ *     reload.c    from one configuration to the next
+ *
+ * All of it belongs to the loop thread, which never touches a tree, resolves a name or waits for a
+ * peer.
+ */
+#ifndef DAEMON_RUNTIME_H
+#define DAEMON_RUNTIME_H
+
+#include <uv.h>
+#include "base/fd.h"
+#include "base/frame.h"
+#include "base/mailbox.h"
+#include "base/mem.h"
+#include "daemon/config.h"
+#include "daemon/control.h"
+#include "daemon/daemon.h"
+#include "engine/engine.h"
+#include "source/source.h"
+
+#define NS_PER_MS 1000000LL
+#define NS_PER_S  1000000000LL
+
+struct tree {
+	struct instance *instance;
+	const struct config_tree *config;
+	struct filter *filter;
+	struct source *source;
+	struct job *jobs[SOURCE_JOBS_MAX]; /* by source job number; NULL: free */
+	bool root_asked;
+	uint64_t root_token;
+	enum source_health health;
+	char text[600];
+	struct {
+		bool crawling;
+		uint64_t dirs, entries, overflows, watches, unreadable;
+	} progress;
+	size_t room_left;        /* of what source_set_room() gave */
+	uint64_t attach_barrier; /* token of the barrier behind the latest attach crawl */
+	bool closing;            /* ends with its last job */
+	struct tree *next;
+};
+
+/* One attempt to get a connected descriptor. */
+struct connect;
+
+struct job {
+	struct tree *tree;
+	struct instance *instance;
+	unsigned number; /* the source's job number */
+	const struct config_job *config;
+	struct ledger *ledger;
+	struct engine *engine;
+	uv_timer_t timer;
+	bool timer_armed, dirty, root_wanted, closing;
+	uint64_t detach_token;
+	int root_fd; /* valid while engine_run() is called with root_ok; else -1 */
+	struct crew *crew;
+	struct connect *connects;
+	uint64_t next_session;
+	uint64_t set_room;
+	char *dir; /* state of this job */
+	struct session_options session_options;
+	char *usermap, *groupmap; /* of session_options */
+	uint64_t options_hash;
+	bool pin_broken; /* the local target is not the directory it was */
+	int64_t sync_began_ns;
+	unsigned handles; /* open libuv handles that hold it back from being freed */
+};
+
+struct wait {
+	struct control_reply *reply; /* NULL: --once */
+	struct job **jobs;
+	size_t job_count;
+	struct {
+		struct tree *tree;
+		uint64_t token, drain;
+		bool known;
+	} * trees;
+	size_t tree_count;
+	struct wait *next;
+};
+
+struct instance {
+	uv_loop_t loop;
+	const struct config *config; /* in force */
+	struct config *owned;        /* after a reload */
+	struct config *retired;      /* still read by jobs that are ending */
+	bool reloading;
+	struct run_options options;
+	struct mailbox *letters;
+	uv_async_t letters_async;
+	uv_signal_t signals[4];
+	size_t signal_count;
+	struct control *control;
+	struct tree *trees;
+	struct wait *waits;
+	uint64_t next_token;
+	int64_t started_wall_ns;
+	uv_timer_t stop_timer;
+	bool stopping;
+	int once_result; /* 1: still running */
+};
+
+static inline int64_t instance_now(void)
+{
+	return clock_boot_ns();
+}
+
+/* daemon.c */
+void instance_stop(struct instance *in);
+void instance_notify(struct instance *in, const char *state);
+void instance_drop_letters(struct instance *in, const struct source *source);
+struct job *instance_find_job(struct instance *in, const char *name);
+#define INSTANCE_EACH_TREE(in, t) for (struct tree *t = (in)->trees; t; t = t->next)
+#define TREE_EACH_JOB(t, i, j)                                                                     \
+	for (unsigned i = 0; i < SOURCE_JOBS_MAX; i++)                                             \
+		for (struct job *j = (t)->jobs[i]; j; j = NULL)
+
+/* tree.c */
+int tree_start(struct instance *in, const struct config_tree *config, struct err *err);
+void tree_stop(struct tree *t); /* its jobs have been closed; unlinks and frees */
+void tree_letter(struct tree *t, struct letter *letter); /* consumes it */
+void tree_want_root(struct tree *t);
+void tree_run_dirty(struct tree *t, int root_fd);
+void tree_job_gone(struct tree *t); /* a closing job has ended */
+
+/* job.c */
+int job_start(struct tree *t, const struct config_job *config, struct err *err);
+/* Ends worker and connects, detaches from the source; freed when all of that has answered. */
+void job_close(struct job *j);
+void job_detached(struct job *j);
+void job_release(struct job *j); /* one handle less; frees when closing and none is left */
+void job_touch(struct job *j);   /* engine inputs came: run it before the loop sleeps */
+void job_run(struct job *j, int root_fd);
+void job_log(struct job *j, int level, const char *id, const char *fmt, ...)
+        __attribute__((format(printf, 4, 5)));
+
+/* crew.c */
+int crew_need(struct job *j, struct err *err); /* starts the worker if there is none */
+void crew_send(struct job *j, uint16_t type, struct bytes payload, int fd); /* takes fd, -1: none */
+void crew_quit(struct job *j);
+void crew_kill(struct job *j);
+
+/* connect.c: opens a session for the job; the outcome goes to the worker (WIRE_SESSION) or as
+ * engine_session_gone() to the engine. */
+void connect_begin(struct job *j, uint64_t session, enum session_class class);
+void connect_cancel_all(struct job *j);
+/* A session's end goes to the engine with what its child (ssh, rsync) said about it. */
+void connect_session_gone(struct job *j, const struct wire_gone *m);
+/* The local target's present directory is the right one from now on. */
+void connect_approve_pin(struct job *j);
+
+/* waits.c */
+void waits_barrier(struct instance *in, struct tree *t, uint64_t token, uint64_t drain);
+void waits_check(struct instance *in);
+void waits_add(struct instance *in, struct job **jobs, size_t n, struct control_reply *reply);
+void waits_once(struct instance *in); /* --once: ends the instance when all is proven equal */
+void waits_forget(struct instance *in, struct control_reply *reply);
+void waits_timed_out(struct instance *in, struct control_reply *reply);
+void waits_forget_job(struct instance *in, struct job *j);
+
+/* commands.c */
+extern const struct control_ops command_ops;
+
+/* reload.c */
+int reload_apply(struct instance *in, struct err *err);
+void reload_continue(struct instance *in); /* starts what waited for something to end */
+
+/* verify.c: compares without sending; the answer lists what differs. */
+void verify_begin(struct instance *in, const struct control_request *request,
+                  struct control_reply *reply);
+
+/* Every letter of a source begins alike. */
+static inline const struct source *source_letter_source(struct letter *letter)
+{
+	return container_of(letter, struct source_looked, letter)->source;
+}
+
+#endif

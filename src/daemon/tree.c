@@ -1,0 +1,179 @@
+/*
+ * tree: one source and what its letters mean for the jobs.
+ */
+#include <errno.h>
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "daemon/runtime.h"
+
+int tree_start(struct instance *in, const struct config_tree *config, struct err *err)
+{
+	struct tree *t = mem_alloc(sizeof(*t));
+	struct source_config c = {
+	        .name = config->name,
+	        .root = config->root,
+	        .cross_mounts = config->cross_mounts,
+	        .audit_period_ns = config->audit_period_ns,
+	};
+	int r = filter_new(&t->filter, config->rules, config->rule_count, err);
+
+	t->instance = in;
+	t->config = config;
+	c.filter = t->filter;
+	if (r == 0)
+		r = source_start(&t->source, &c, in->letters, err);
+	if (r < 0) {
+		filter_free(t->filter);
+		free(t);
+		return err_wrap(err, "tree %s", config->name);
+	}
+	t->next = in->trees;
+	in->trees = t;
+	for (size_t i = 0; i < config->job_count; i++) {
+		r = job_start(t, &config->jobs[i], err);
+		if (r < 0)
+			return err_wrap(err, "job %s", config->jobs[i].name);
+	}
+	t->attach_barrier = ++in->next_token;
+	source_want_barrier(t->source, t->attach_barrier);
+	return 0;
+}
+
+void tree_stop(struct tree *t)
+{
+	for (struct tree **p = &t->instance->trees; *p; p = &(*p)->next) {
+		if (*p == t) {
+			*p = t->next;
+			break;
+		}
+	}
+	source_stop(t->source);
+	/* Letters that were posted meanwhile still name it. */
+	instance_drop_letters(t->instance, t->source);
+	filter_free(t->filter);
+	free(t);
+}
+
+void tree_job_gone(struct tree *t)
+{
+	if (!t->closing)
+		return;
+	TREE_EACH_JOB(t, i, j)
+	{
+		return;
+	}
+	tree_stop(t);
+}
+
+void tree_want_root(struct tree *t)
+{
+	if (t->root_asked)
+		return;
+	t->root_asked = true;
+	t->root_token = ++t->instance->next_token;
+	source_want_root(t->source, t->root_token);
+}
+
+void tree_run_dirty(struct tree *t, int root_fd)
+{
+	TREE_EACH_JOB(t, i, j)
+	{
+		if (j->dirty || (root_fd >= 0 && j->root_wanted))
+			job_run(j, root_fd);
+	}
+}
+
+static void tree_marks(struct tree *t, struct source_marks *m)
+{
+	struct job *j = m->job < SOURCE_JOBS_MAX ? t->jobs[m->job] : NULL;
+
+	if (j && !j->closing && m->count) {
+		engine_marks(j->engine, m->marks, m->count, instance_now());
+		t->room_left = t->room_left > m->count ? t->room_left - m->count : 0;
+		j->dirty = true;
+	}
+	if (m->root_fd >= 0)
+		tree_run_dirty(t, m->root_fd);
+}
+
+static void tree_state(struct tree *t, const struct source_state *s)
+{
+	bool frozen = s->health == SOURCE_FROZEN;
+
+	if (s->health != t->health)
+		log_event(s->health == SOURCE_LIVE ? LOG_INFO : LOG_WARN,
+		          frozen ? "source.frozen" : "source.state", "tree=%s %s", t->config->name,
+		          s->text[0] ? s->text : "live");
+	t->health = s->health;
+	(void)snprintf(t->text, sizeof(t->text), "%s", s->text);
+	TREE_EACH_JOB(t, i, j)
+	{
+		engine_set_frozen(j->engine, frozen, instance_now());
+		job_touch(j);
+	}
+}
+
+static void tree_progress(struct tree *t, const struct source_progress *p)
+{
+	t->progress.crawling = p->crawling;
+	t->progress.dirs = p->dirs;
+	t->progress.entries = p->entries;
+	t->progress.overflows = p->overflows;
+	t->progress.watches = p->watches;
+	t->progress.unreadable = p->unreadable;
+}
+
+static void tree_barrier(struct tree *t, const struct source_barrier *b)
+{
+	if (b->token == t->attach_barrier) {
+		TREE_EACH_JOB(t, i, j)
+		{
+			engine_crawled(j->engine, instance_now());
+			job_touch(j);
+		}
+	}
+	waits_barrier(t->instance, t, b->token, b->drain);
+}
+
+static void tree_looked(struct tree *t, const struct source_looked *l)
+{
+	struct job *j = l->job < SOURCE_JOBS_MAX ? t->jobs[l->job] : NULL;
+
+	if (j && j->closing && l->token == j->detach_token) {
+		job_detached(j);
+	} else if (j && !j->closing) {
+		engine_looked(j->engine, l->token, instance_now());
+		job_touch(j);
+	}
+}
+
+void tree_letter(struct tree *t, struct letter *letter)
+{
+	switch ((enum source_letter_kind)letter->kind) {
+	case SOURCE_MARKS:
+		tree_marks(t, container_of(letter, struct source_marks, letter));
+		break;
+	case SOURCE_ROOT: {
+		struct source_root *r = container_of(letter, struct source_root, letter);
+
+		t->root_asked = false;
+		if (r->root_fd >= 0)
+			tree_run_dirty(t, r->root_fd);
+		break;
+	}
+	case SOURCE_BARRIER:
+		tree_barrier(t, container_of(letter, struct source_barrier, letter));
+		break;
+	case SOURCE_STATE:
+		tree_state(t, container_of(letter, struct source_state, letter));
+		break;
+	case SOURCE_PROGRESS:
+		tree_progress(t, container_of(letter, struct source_progress, letter));
+		break;
+	case SOURCE_LOOKED:
+		tree_looked(t, container_of(letter, struct source_looked, letter));
+		break;
+	}
+	source_letter_free(letter);
+}

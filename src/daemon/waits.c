@@ -1,0 +1,195 @@
+/*
+ * waits: who waits for a barrier: clients of `wait`, and --once.
+ *
+ * Each tree concerned is asked for a drain; from then on a job is settled when nothing of it has a
+ * born up to that number. Checked whenever the loop has run jobs, never by a timer.
+ */
+#include <errno.h>
+#include "base/mem.h"
+#include "base/path.h"
+#include "daemon/runtime.h"
+
+static void wait_free(struct wait *w)
+{
+	free(w->jobs);
+	free(w->trees);
+	free(w);
+}
+
+static void wait_ask(struct wait *w, struct tree *t)
+{
+	for (size_t i = 0; i < w->tree_count; i++) {
+		if (w->trees[i].tree == t)
+			return;
+	}
+	w->trees[w->tree_count].tree = t;
+	w->trees[w->tree_count].token = ++t->instance->next_token;
+	source_want_barrier(t->source, w->trees[w->tree_count].token);
+	w->tree_count++;
+}
+
+void waits_add(struct instance *in, struct job **jobs, size_t n, struct control_reply *reply)
+{
+	struct wait *w = mem_alloc(sizeof(*w));
+
+	w->reply = reply;
+	w->jobs = mem_array(n + 1, sizeof(struct job *));
+	w->trees = mem_array(n + 1, sizeof(*w->trees));
+	for (size_t i = 0; i < n; i++) {
+		w->jobs[w->job_count++] = jobs[i];
+		wait_ask(w, jobs[i]->tree);
+	}
+	w->next = in->waits;
+	in->waits = w;
+	waits_check(in);
+}
+
+/* What the ledgers believe is compared with the targets themselves before it counts as proof. */
+void waits_once(struct instance *in)
+{
+	struct job *jobs[1024];
+	size_t n = 0;
+
+	INSTANCE_EACH_TREE(in, t)
+	{
+		TREE_EACH_JOB(t, i, j)
+		{
+			if (n < ARRAY_LEN(jobs))
+				jobs[n++] = j;
+			engine_compare(j->engine, MARK_QUICK, 0, instance_now());
+		}
+	}
+	waits_add(in, jobs, n, NULL);
+}
+
+void waits_barrier(struct instance *in, struct tree *t, uint64_t token, uint64_t drain)
+{
+	for (struct wait *w = in->waits; w; w = w->next) {
+		for (size_t i = 0; i < w->tree_count; i++) {
+			if (w->trees[i].tree == t && w->trees[i].token == token) {
+				w->trees[i].known = true;
+				w->trees[i].drain = drain;
+			}
+		}
+	}
+}
+
+static enum engine_settled wait_job(struct wait *w, struct job *j)
+{
+	for (size_t i = 0; i < w->tree_count; i++) {
+		if (w->trees[i].tree != j->tree)
+			continue;
+		if (!w->trees[i].known) /* a frozen tree has no drain to give */
+			return j->tree->health == SOURCE_FROZEN ? ENGINE_STUCK : ENGINE_PENDING;
+		return engine_settled(j->engine, w->trees[i].drain);
+	}
+	return ENGINE_SETTLED;
+}
+
+static json_t *wait_remaining_job(struct job *j, enum engine_settled settled)
+{
+	struct engine_status s;
+
+	engine_status(j->engine, &s, instance_now());
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "job", j->config->name, "settled",
+	                 settled == ENGINE_STUCK ? "stuck" : "pending", "state",
+	                 engine_state_word(s.state), "text", s.text, "pending",
+	                 (json_int_t)(s.pending + s.in_flight + s.zombies), "failed",
+	                 (json_int_t)s.failed, "held", (json_int_t)s.held);
+}
+
+/* {"settled": "yes|stuck|pending", "jobs": [those that are not]} */
+static json_t *wait_json(struct wait *w, enum engine_settled *ret_all)
+{
+	json_t *left = json_array();
+	enum engine_settled all = ENGINE_SETTLED;
+
+	for (size_t i = 0; i < w->job_count; i++) {
+		enum engine_settled s = wait_job(w, w->jobs[i]);
+
+		if (s == ENGINE_SETTLED)
+			continue;
+		if (all != ENGINE_PENDING)
+			all = s;
+		(void)json_array_append_new(left, wait_remaining_job(w->jobs[i], s));
+	}
+	*ret_all = all;
+	return json_pack("{s:s, s:o}", "settled",
+	                 all == ENGINE_SETTLED ? "yes"
+	                 : all == ENGINE_STUCK ? "stuck"
+	                                       : "pending",
+	                 "jobs", left);
+}
+
+static bool wait_over(struct wait *w)
+{
+	enum engine_settled all = ENGINE_SETTLED;
+
+	for (size_t i = 0; i < w->job_count && all != ENGINE_PENDING; i++) {
+		enum engine_settled s = wait_job(w, w->jobs[i]);
+
+		if (s != ENGINE_SETTLED)
+			all = s;
+	}
+	return all != ENGINE_PENDING;
+}
+
+void waits_check(struct instance *in)
+{
+	for (struct wait **p = &in->waits; *p;) {
+		struct wait *w = *p;
+		enum engine_settled all;
+
+		if (!wait_over(w)) {
+			p = &w->next;
+			continue;
+		}
+		*p = w->next;
+		json_t *body = wait_json(w, &all);
+
+		if (w->reply) {
+			control_reply_send(w->reply, 200, body);
+		} else {
+			json_decref(body);
+			in->once_result = all == ENGINE_SETTLED ? 0 : -EUCLEAN;
+			instance_stop(in);
+		}
+		wait_free(w);
+	}
+}
+
+static void waits_remove(struct instance *in, struct control_reply *reply, bool answer)
+{
+	for (struct wait **p = &in->waits; *p; p = &(*p)->next) {
+		struct wait *w = *p;
+		enum engine_settled all;
+
+		if (w->reply != reply)
+			continue;
+		*p = w->next;
+		if (answer)
+			control_reply_send(reply, 504, wait_json(w, &all));
+		wait_free(w);
+		return;
+	}
+}
+
+void waits_forget(struct instance *in, struct control_reply *reply)
+{
+	waits_remove(in, reply, false);
+}
+
+void waits_timed_out(struct instance *in, struct control_reply *reply)
+{
+	waits_remove(in, reply, true);
+}
+
+void waits_forget_job(struct instance *in, struct job *j)
+{
+	for (struct wait *w = in->waits; w; w = w->next) {
+		for (size_t i = 0; i < w->job_count; i++) {
+			if (w->jobs[i] == j)
+				w->jobs[i--] = w->jobs[--w->job_count];
+		}
+	}
+}
