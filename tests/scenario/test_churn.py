@@ -1,0 +1,147 @@
+"""Churn on every kind of target: equal within 10 s of the last operation, exactly; also under kill -9 of every process."""
+
+import os
+import random
+import signal
+import threading
+
+import churn
+import pytest
+from harness import proc, total_bytes
+
+OPS = 2000
+KINDS = ("local", "rsyncd", "ssh")
+
+
+def churned(src, seed, **how):
+    try:
+        return churn.Churn(src, seed).run(OPS, **how)
+    except OSError as e:
+        raise AssertionError(f"churn with seed {seed} itself failed: {e}") from e
+
+
+@pytest.mark.limit(600)
+@pytest.mark.parametrize("kind", KINDS)
+def test_churn_20_seeds_equal_within_10_s(box, kind, soak):
+    """A build that replays events, compares whole seconds, or sends files one by one without their links fails here."""
+    src, server = box.dir("src"), box.server(kind)
+    ls = box.lockstep(src, [server])
+    for seed in range(100, 500 if soak else 120):
+        print(f"seed {seed}")
+        churned(src, seed)
+        ls.settle(10)
+        box.check_equal(src, server)
+    assert ls.job()["failed"] == 0 and ls.job()["held"] == 0
+
+
+def test_churn_three_targets_at_once_all_equal(box):
+    """A build that takes a mark away when the first target has confirmed it fails here."""
+    src, servers = box.dir("src"), [box.server(kind) for kind in KINDS]
+    ls = box.lockstep(src, servers)
+    for seed in range(200, 203):
+        print(f"seed {seed}")
+        churned(src, seed)
+        ls.settle(10)
+        for server in servers:
+            box.check_equal(src, server)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_churn_begun_before_the_first_sync_ended_equal(box, kind):
+    """A build that watches only after its first sync, or syncs without watching, loses what changes meanwhile."""
+    src, server = box.dir("src"), box.server(kind)
+    box.fill(src + "/old", 3000)
+    churned(src, 1)
+    ls = box.lockstep(src, [server])
+    churned(src, 2)
+    ls.settle(20)
+    box.check_equal(src, server)
+
+
+def victims_of(ls, server, victim):
+    """What to kill: the process ids of all workers, or of what serves the sessions."""
+    if victim == "worker":
+        return ls.workers()
+    if server.kind == "rsyncd":
+        return server.connections()
+    if server.kind == "ssh":
+        return [p for p in proc.descendants(server.proc.pid) if b"--server" in proc.cmdline(p)] + ls.receivers()
+    return ls.receivers()
+
+
+@pytest.mark.limit(400)
+@pytest.mark.parametrize("victim", ("daemon", "worker", "receiver"))
+@pytest.mark.parametrize("kind", KINDS)
+def test_churn_under_kill_9_equal(box, kind, victim, soak):
+    """A build that forgets a mark when it is sent rather than when it is confirmed fails here; so does one that keeps the
+    marks in memory only, and one that trusts what a killed session may have written."""
+    src, server = box.dir("src"), box.server(kind)
+    ls = box.lockstep(src, [server], sets=["timeout=5s"])
+    for seed in range(300, 340 if soak else 302):
+        print(f"seed {seed}")
+        rng = random.Random(seed)
+        done, broke = threading.Event(), []
+
+        def make(seed=seed, done=done, broke=broke):
+            try:
+                churned(src, seed, rate=1500)
+            except AssertionError as e:
+                broke.append(e)
+            finally:
+                done.set()
+
+        maker = threading.Thread(target=make)
+        maker.start()
+        kills = 0
+        while not done.wait(rng.uniform(0.1, 0.7)):
+            if victim == "daemon":
+                ls.kill()
+                ls.end()
+                ls.start()
+            else:
+                proc.send(rng.sample(v, 1) if (v := victims_of(ls, server, victim)) else [], signal.SIGKILL)
+            kills += 1
+        maker.join()
+        assert not broke, broke
+        assert kills >= 1
+        ls.settle(40)
+        box.check_equal(src, server)
+    assert ls.job()["failed"] == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_restart_after_kill_9_sends_at_most_a_twentieth(box, kind):
+    """A build without a ledger sends, or at least compares by checksum, the whole tree after each start."""
+    src, server = box.dir("src"), box.server(kind)
+    box.fill(src, 1000, size=10000)
+    ls = box.lockstep(src, [server]).settle(30)
+    ls.restart().settle(20)
+    limit = total_bytes(src) // 20
+    assert ls.job()["bytes_out"] <= limit
+    ls.kill()
+    ls.end()
+    for n in range(20):
+        box.write(f"{src}/d{n:03}/changed-while-down", os.urandom(1000))
+    ls.start().settle(20)
+    assert ls.job()["bytes_out"] <= limit
+    box.check_equal(src, server)
+
+
+def test_kill_9_in_the_middle_of_a_batch_leaves_no_temporary_files(box):
+    """A build that does not sweep what a killed receiver leaves behind fails here: `.name.XXXXXX` beside the file."""
+    src, server = box.dir("src"), box.rsyncd()
+    ls = box.lockstep(src, [server], sets=["timeout=5s"]).settle()
+    box.write(src + "/big", os.urandom(60 << 20))
+
+    def partial():
+        return [n for n in os.listdir(server.path) if n.startswith(".big.")]
+
+    proc.until(partial, 20, "the receiver's temporary file")
+    frozen = server.freeze()
+    ls.kill()
+    proc.send(frozen, signal.SIGKILL)
+    ls.end()
+    assert partial()
+    ls.start().settle(60)
+    assert not partial()
+    box.check_equal(src, server)

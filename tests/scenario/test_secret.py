@@ -1,0 +1,125 @@
+"""The password is nowhere that others can look."""
+
+import base64
+import os
+import resource
+import signal
+
+import pytest
+from harness import proc
+from harness.servers import PASSWORD, Rsyncd
+
+CANARIES = (PASSWORD.encode(), base64.b64encode(PASSWORD.encode()), PASSWORD.encode().hex().encode())
+
+
+def exposed(data):
+    return any(c in data for c in CANARIES)
+
+
+def watch(ls, found):
+    for pid in [ls.pid, *proc.descendants(ls.pid)]:
+        for what in ("cmdline", "environ"):
+            try:
+                with open(f"/proc/{pid}/{what}", "rb") as f:
+                    if exposed(f.read()):
+                        found.append((pid, what))
+            except OSError:
+                pass
+
+
+def files_with_it(root, but):
+    found = []
+    for d, _, names in os.walk(root):
+        for n in names:
+            path = os.path.join(d, n)
+            if path not in but and os.path.isfile(path):
+                with open(path, "rb") as f:
+                    if exposed(f.read()):
+                        found.append(path)
+    return found
+
+
+def test_password_in_no_argv_environment_log_status_or_state(box):
+    """A build that starts rsync with RSYNC_PASSWORD or logs its own configuration shows it to everybody."""
+    src, server, copy = box.dir("src"), box.rsyncd(), box.local()
+    ls = box.lockstep(src, [server, copy])
+    found = []
+    for n in range(10):
+        box.fill(f"{src}/{n}", 50)
+        watch(ls, found)
+        ls.settle()
+        watch(ls, found)
+    server.restart()
+    box.write(src + "/again", b"1")
+    ls.settle(30)
+    server.set_server_password("changed")
+    server.restart()
+    box.write(src + "/once-more", b"1")
+    ls.until_text("auth failed", 20, name="main.1")
+    watch(ls, found)
+    assert not found
+    for verb in (("status",), ("status", "--json"), ("held",), ("failed",), ("verify", "main.2")):
+        done = ls.ask(*verb)
+        assert not exposed((done.stdout + done.stderr).encode())
+    ls.stop()
+    assert not files_with_it(box.root, (server.secrets, server.password_file))
+
+
+@pytest.mark.parametrize("victim", ("daemon", "worker"))
+def test_password_in_no_core(box, victim):
+    """A build that keeps the password in ordinary memory leaves it in the core of a crash."""
+    with open("/proc/sys/kernel/core_pattern") as f:
+        pattern = f.read().strip()
+    if pattern.startswith(("|", "/")):
+        pytest.skip(f"injector missing: cores go to {pattern!r}, not to the working directory")
+    src, server, cwd = box.dir("src"), box.rsyncd(), box.dir("cwd")
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    here = os.getcwd()
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+        os.chdir(cwd)
+        ls = box.lockstep(src, [server])
+    finally:
+        os.chdir(here)
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+    box.fill(src, 100)
+    ls.settle()
+    pids = [ls.pid] if victim == "daemon" else ls.workers()
+    assert pids
+    proc.send(pids, signal.SIGABRT)
+    proc.until(lambda: not any(proc.cmdline(p) for p in pids), 10, "the crash")
+    assert not files_with_it(box.root, (server.secrets, server.password_file))
+
+
+@pytest.mark.parametrize("spoil, words", [
+    (lambda path: os.chmod(path, 0o644), "0600"),
+    (lambda path: os.unlink(path), "No such file"),
+    (lambda path: Rsyncd._secret(path, ""), "empty"),
+    (lambda path: os.rename(path, path + ".real") or os.symlink(path + ".real", path), ""),
+])
+def test_password_file_that_must_not_be_used_is_refused(box, spoil, words):
+    """A build that follows a link or reads what others can read hands out secrets."""
+    src, server = box.dir("src"), box.rsyncd()
+    box.write(src + "/f", b"1")
+    spoil(server.password_file)
+    ls = box.lockstep(src, [server], start=False)
+    ls.start(ready=False)
+
+    def refused():
+        if ls.proc.poll() is not None:
+            return ls.proc.returncode != 0 and server.password_file in ls.read_log() and words in ls.read_log()
+        if not ls.answers():
+            return False
+        text = ls.text()
+        return server.password_file in text and words in text
+
+    proc.until(refused, 15, f"the password file refused with {words!r}")
+    assert os.listdir(server.path) == []
+
+
+def test_password_in_a_target_is_refused_and_not_repeated(box):
+    """A build that takes user:password@host shows the password in every argument list and log."""
+    from harness.daemon import command
+    done = command("run", box.dir("src"), f"rsync://backup:{PASSWORD}@127.0.0.1:1/m/", "--state", box.path("state"))
+    assert done.returncode not in (0, -6, -11)
+    assert "password" in done.stderr and PASSWORD not in done.stderr + done.stdout

@@ -1,0 +1,302 @@
+"""The source: emptied, replaced, unmounted, overflowing, unreadable, attacked."""
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from harness import proc, sandbox, snapshot
+
+
+def names(root):
+    return {rel for rel in snapshot(root, contents=False)}
+
+
+def frozen(ls):
+    return proc.until(lambda: (lambda t: t if t["state"] == "frozen" else None)(ls.tree()), 15, "the tree frozen")
+
+
+def test_root_replaced_by_an_empty_directory_nothing_deleted_heals(box):
+    """A build that takes an empty root at its word deletes the whole target."""
+    src, server = box.dir("src"), box.rsyncd()
+    box.fill(src, 200)
+    ls = box.lockstep(src, [server]).settle()
+    before = names(server.path)
+    os.rename(src, src + ".away")
+    os.mkdir(src)
+    t = frozen(ls)
+    assert t["text"] and "approve" not in t["text"].replace("lockstep approve", "")
+    assert proc.stays(lambda: names(server.path) == before, 2)
+    os.rmdir(src)
+    os.rename(src + ".away", src)
+    box.write(src + "/after", b"1")
+    proc.until(lambda: ls.tree()["state"] == "live", 20, "the tree live again")
+    ls.settle(20)
+    box.check_equal(src, server)
+
+
+def test_root_replaced_while_the_daemon_is_down_nothing_deleted(box):
+    """A build that compares names only takes yesterday's mount point for the source and deletes everything at start."""
+    src, copy = box.dir("src"), box.local()
+    box.fill(src, 200)
+    ls = box.lockstep(src, [copy]).settle()
+    before = names(copy.path)
+    ls.stop()
+    os.rename(src, src + ".away")
+    os.mkdir(src)
+    ls.start()
+    frozen(ls)
+    assert proc.stays(lambda: names(copy.path) == before, 2)
+    os.rmdir(src)
+    os.rename(src + ".away", src)
+    proc.until(lambda: ls.tree()["state"] == "live", 20, "the tree live again")
+    ls.settle(20)
+    box.check_equal(src, copy)
+
+
+def test_root_removed_while_running_nothing_deleted(box):
+    """A build that sees each name vanish and believes it fails here, for the root itself is gone."""
+    src, copy = box.dir("src"), box.local()
+    box.fill(src, 100)
+    ls = box.lockstep(src, [copy]).settle()
+    before = names(copy.path)
+    os.rename(src, src + ".away")
+    shutil.rmtree(src + ".away")
+    frozen(ls)
+    assert proc.stays(lambda: names(copy.path) == before, 2)
+
+
+@pytest.mark.sandbox
+def test_source_emptied_between_look_and_send_nothing_deleted(box):
+    """A build that checks the source when it looks, and not again when it sends, deletes what a hidden mount no longer
+    shows."""
+    real, src, server = box.dir("real"), box.dir("src"), box.rsyncd()
+    box.fill(real, 300)
+    sandbox.mount("--bind", real, src)
+    ls = box.lockstep(src, [server], sets=["timeout=5s"]).settle()
+    before = names(server.path)
+    stuck = server.freeze()
+    for d in sorted(os.listdir(src)):
+        box.write(f"{src}/{d}/new", b"x" * 20000)
+    shutil.rmtree(src + "/d000")
+    ls.until_job(lambda j: j["pending"] or j["in_flight"], 5, "changes pending")
+    assert sandbox.umount("-l", src)[0] == 0
+    server.thaw(stuck)
+    frozen(ls)
+    assert proc.stays(lambda: before - {n for n in before if n.startswith(b"d000")} <= names(server.path), 3)
+    sandbox.mount("--bind", real, src)
+    proc.until(lambda: ls.tree()["state"] == "live", 20, "the tree live again")
+    ls.settle(40)
+    box.check_equal(src, server)
+
+
+@pytest.mark.sandbox
+def test_umount_while_running_works_and_heals(box):
+    """A build that keeps descriptors beneath the root open makes umount fail with "target is busy"."""
+    real, src, copy = box.dir("real"), box.dir("src"), box.local()
+    box.fill(real, 100)
+    sandbox.mount("--bind", real, src)
+    ls = box.lockstep(src, [copy]).settle()
+    before = names(copy.path)
+    assert sandbox.umount(src) == (0, "")
+    frozen(ls)
+    assert names(copy.path) == before
+    box.write(real + "/while-away", b"1")
+    sandbox.mount("--bind", real, src)
+    proc.until(lambda: ls.tree()["state"] == "live", 20, "the tree live again")
+    ls.settle(20)
+    box.check_equal(src, copy)
+
+
+@pytest.mark.sandbox
+def test_directory_beneath_unmounted_and_mounted_over_nothing_deleted(box):
+    """A build that crosses into a mount, or takes a mount point's emptiness for deletions, fails here."""
+    src, copy = box.dir("src"), box.local()
+    box.fill(src, 100)
+    ls = box.lockstep(src, [copy]).settle()
+    before = names(copy.path)
+    sandbox.mount("-t", "tmpfs", "tmpfs", src + "/d001")
+    box.write(src + "/d001/foreign", b"1")
+    box.write(src + "/d000/own", b"1")
+    ls.wait(10)
+    assert b"d000/own" in names(copy.path)
+    assert before <= names(copy.path) and b"d001/foreign" not in names(copy.path)
+    assert sandbox.umount(src + "/d001") == (0, "")
+    box.write(src + "/d001/back", b"1")
+    ls.settle(20)
+    box.check_equal(src, copy)
+
+
+@pytest.mark.limit(300)
+def test_queue_overflow_equal(box):
+    """A build that trusts each event, or reads slowly, loses what was dropped: the kernel holds 16,384 events."""
+    src, server = box.dir("src"), box.rsyncd()
+    box.fill(src, 500)
+    ls = box.lockstep(src, [server]).settle()
+    daemon = [ls.pid, *ls.workers()]
+    proc.send(daemon, signal.SIGSTOP)
+    box.fill(src + "/d000", 9000)
+    for n in range(9000):
+        box.write(f"{src}/d001/g{n % 10}", b"%d" % n)
+    shutil.rmtree(src + "/d002")
+    proc.send(daemon, signal.SIGCONT)
+    ls.settle(60)
+    assert ls.tree()["overflows"] >= 1
+    box.check_equal(src, server)
+
+
+@pytest.mark.sandbox
+def test_watch_limit_degraded_says_the_sysctl_line_still_converges(box):
+    """A build that exits, or falls silent, when the watches run out fails here."""
+    src, copy = box.dir("src"), box.local()
+    for n in range(300):
+        os.makedirs(f"{src}/d{n}")
+        box.write(f"{src}/d{n}/f", b"1")
+    limit = "/proc/sys/fs/inotify/max_user_watches"
+    with open(limit) as f:
+        before = f.read()
+    prefix = ["unshare", "-U", "--map-root-user", "sh", "-c", 'echo 100 > /proc/sys/user/max_inotify_watches; exec "$0" "$@"']
+    probe = subprocess.run([*prefix, "true"], capture_output=True, stdin=subprocess.DEVNULL, text=True, check=False)
+    if probe.returncode != 0 or probe.stderr:
+        pytest.skip(f"injector missing: user namespaces: {probe.stderr.strip()}")
+    ls = box.lockstep(src, [copy], prefix=prefix)
+    ls.wait(20)
+    t = proc.until(lambda: (lambda t: t if t["state"] == "degraded" else None)(ls.tree()), 10, "the tree degraded")
+    assert "fs.inotify.max_user_watches" in t["text"] or "max_inotify_watches" in t["text"], t["text"]
+    box.write(src + "/d299/changed", b"2")
+    ls.settle(60)
+    assert box.read(copy.path + "/d299/changed") == b"2"
+    with open(limit) as f:
+        assert f.read() == before
+
+
+@pytest.mark.root
+def test_unreadable_file_named_others_go_heals_by_chmod(box):
+    """A build that stops at the first error, or forgets the file, fails here."""
+    src, copy = box.dir("src"), box.local()
+    for d in (src, copy.path, box.dir("state-nobody")):
+        os.chown(d, 65534, 65534)
+    prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if subprocess.run([*prefix, "true"], check=False).returncode:
+        pytest.skip("injector missing: setpriv")
+    for n in range(20):
+        os.chown(box.write(f"{src}/f{n}", b"1"), 65534, 65534)
+    secret = box.write(src + "/secret-file", b"mine", mode=0)
+    ls = box.lockstep(src, [copy], prefix=prefix, state=box.path("state-nobody", "s"))
+    assert "secret-file" in ls.remains(10)
+    assert ls.job()["failed"] == 1
+    assert len(os.listdir(copy.path)) >= 20
+    os.chown(secret, 65534, 65534)
+    os.chmod(secret, 0o644)
+    ls.settle(20)
+    box.check_equal(src, copy)
+    assert ls.job()["failed"] == 0
+
+
+SWAPPER = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+a, b, c, d = (os.fsencode(x) for x in sys.argv[1:5])
+while True:
+    for _ in range(1000):
+        libc.renameat2(-100, a, -100, b, 2)
+        libc.renameat2(-100, c, -100, d, 2)
+"""
+
+
+@pytest.mark.limit(150)
+def test_symlink_swapper_gets_nothing_from_outside(box, soak):
+    """A build that opens by path after lstat sends the secret behind a directory or file that was swapped for a symlink."""
+    src, server = box.dir("src"), box.rsyncd()
+    secret = b"CANARY-OF-THE-OUTSIDE" * 100
+    box.write(box.path("outside", "data"), secret)
+    box.write(src + "/u/dir/data", b"mine" * 500)
+    box.write(src + "/u/file", b"mine" * 500)
+    os.symlink(box.path("outside"), src + "/u/dir.x")
+    os.symlink(box.path("outside", "data"), src + "/u/file.x")
+    ls = box.lockstep(src, [server])
+    swapper = proc.spawn([sys.executable, "-c", SWAPPER, src + "/u/dir", src + "/u/dir.x", src + "/u/file", src + "/u/file.x"])
+    try:
+        end = time.monotonic() + (60 if soak else 10)
+        n = 0
+        while time.monotonic() < end:
+            n += 1
+            for name in ("dir/data", "dir.x/data", "file", "file.x"):
+                try:
+                    fd = os.open(f"{src}/u/{name.partition('/')[0]}", os.O_RDONLY | os.O_NOFOLLOW)
+                    os.utime(fd)
+                    os.close(fd)
+                except OSError:
+                    pass
+            for d, _, files in os.walk(server.path):
+                for f in files:
+                    try:
+                        with open(os.open(os.path.join(d, f), os.O_RDONLY | os.O_NOFOLLOW), "rb") as fh:
+                            assert b"CANARY" not in fh.read(), f"{d}/{f} holds the outside's content"
+                    except OSError:
+                        pass
+    finally:
+        proc.kill_tree(swapper)
+    assert n > 10
+    ls.settle(30)
+    box.check_equal(src, server)
+    assert box.read(box.path("outside", "data")) == secret
+
+
+def test_continuous_writer_is_seen_while_the_file_is_open(box):
+    """A build that waits for the file to be closed never sends an open log."""
+    src, copy = box.dir("src"), box.local()
+    ls = box.lockstep(src, [copy], sets=["longest_wait=1s"]).settle()
+    with open(src + "/log", "wb", buffering=0) as f:
+        f.write(b"first\n")
+        proc.until(lambda: os.path.exists(copy.path + "/log") and box.read(copy.path + "/log").startswith(b"first"), 15,
+                   "the open file at the target")
+        stop = threading.Event()
+
+        def go_on():
+            while not stop.wait(0.001):
+                f.write(b"line\n")
+
+        writer = threading.Thread(target=go_on)
+        writer.start()
+        try:
+            size = os.path.getsize(copy.path + "/log")
+            proc.until(lambda: os.path.getsize(copy.path + "/log") > size + 1000, 20, "the log growing at the target")
+        finally:
+            stop.set()
+            writer.join()
+    ls.settle()
+    box.check_equal(src, copy)
+
+
+def test_file_renamed_while_open_then_written_equal(box):
+    """A build that looks only at CLOSE_WRITE of a name misses writes to a file that was renamed while it was open."""
+    src, copy = box.dir("src"), box.local()
+    ls = box.lockstep(src, [copy]).settle()
+    with open(src + "/a", "wb", buffering=0) as f:
+        f.write(b"1" * 1000)
+        ls.settle()
+        os.rename(src + "/a", src + "/b")
+        f.write(b"2" * 1000)
+    ls.settle()
+    box.check_equal(src, copy)
+
+
+def test_rename_exchange_of_directories_and_files(box):
+    """A build that knows only MOVED_FROM and MOVED_TO pairs mixes up the two trees that changed places."""
+    src, copy = box.dir("src"), box.local()
+    box.fill(src + "/one", 50)
+    box.fill(src + "/two/deep", 30)
+    box.write(src + "/file", b"f")
+    ls = box.lockstep(src, [copy]).settle()
+    libc = ctypes.CDLL(None)
+    for a, b in (("one", "two/deep"), ("file", "one"), ("two", "one")):
+        assert libc.renameat2(-100, os.fsencode(f"{src}/{a}"), -100, os.fsencode(f"{src}/{b}"), 2) == 0
+    box.write(src + "/one/deep/after", b"1")
+    ls.settle()
+    box.check_equal(src, copy)

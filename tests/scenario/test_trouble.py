@@ -1,0 +1,275 @@
+"""What a target answers when it cannot: the server's own words, nothing lost, healed by itself, one attempt per target."""
+
+import os
+import subprocess
+
+import pytest
+from harness import proc, sandbox
+from harness.daemon import EXIT_REMAINS
+
+LOGIN_RETRY_MS = (200_000, 360_000)
+
+
+def retry_now(ls, job="main.1"):
+    """What a person does who has just repaired the target and does not want to wait."""
+    assert ls.ask("retry", job).returncode == 0
+
+
+def change(box, src, count=300):
+    box.fill(src + "/changes", count)
+
+
+@pytest.mark.parametrize("fault, words", [
+    ("password", "auth failed"), ("module", "Unknown module"), ("read only", "read only"), ("hosts", "Unknown module"),
+])
+def test_fault_of_the_configuration_said_in_the_servers_words_tried_slowly(box, fault, words):
+    """A build that starts a client per file hammers the server and fills its log; one that goes by the exit code says 5 for
+    all of them."""
+    src, server = box.dir("src"), box.rsyncd()
+    change(box, src)
+    target = server.target
+    if fault == "password":
+        server.set_server_password("another")
+    elif fault == "module":
+        target = target.replace("/mirror/", "/nosuch/")
+    elif fault == "hosts":
+        server.configure(hosts_allow="192.0.2.1")
+    else:
+        server.configure(read_only="yes")
+    ls = box.lockstep(src, [target], sets=server.options)
+    said = ls.until_text(words, 15)
+    box.fill(src + "/more", 200)
+    j = ls.until_job(lambda j: j["retry_in_ms"], 10, "a retry planned")
+    assert proc.stays(lambda: ls.job()["state"] != "live", 2)
+    assert server.logins() <= 4, f"{server.logins()} attempts"
+    if fault != "read only":
+        assert LOGIN_RETRY_MS[0] <= j["retry_in_ms"] <= LOGIN_RETRY_MS[1], (said, j["retry_in_ms"])
+    if fault == "module":
+        return
+    server.set_server_password(server.password)
+    server.configure(read_only="no", hosts_allow="127.0.0.1")
+    retry_now(ls)
+    ls.settle(30)
+    box.check_equal(src, server)
+
+
+def test_server_down_and_back_retries_grow_heals_by_itself(box):
+    """A build that gives up, retries without pause, or always after the same second fails here."""
+    src, server = box.dir("src"), box.rsyncd()
+    ls = box.lockstep(src, [server]).settle()
+    server.kill()
+    change(box, src)
+    ls.until_text("efused", 10)
+    seen = set()
+
+    def grown():
+        seen.add(ls.job()["retry_in_ms"] or 0)
+        return max(seen) > 2500
+
+    proc.until(grown, 30, "retries growing")
+    assert max(seen) <= 66_000
+    server.start()
+    ls.settle(70)
+    box.check_equal(src, server)
+
+
+@pytest.mark.limit(120)
+def test_max_connections_said_as_busy_not_as_a_login_fault(box):
+    """A build that goes by the exit code takes a busy server for a wrong password: it is 5 for both."""
+    src, server = box.dir("src"), box.rsyncd(max_connections="1")
+    other = box.dir("other")
+    box.write(other + "/big", os.urandom(8 << 20))
+    hog = proc.spawn(["rsync", "-a", "--bwlimit=100", other + "/", server.target.replace("/mirror/", "/mirror/hog/")],
+                     env={"PATH": os.environ["PATH"], "RSYNC_PASSWORD": server.password})
+    try:
+        proc.until(server.connections, 10, "the hog connected")
+        ls = box.lockstep(src, [server])
+        change(box, src)
+        ls.until_text("max connections (1) reached", 15)
+        j = ls.until_job(lambda j: j["retry_in_ms"], 10, "a retry planned")
+        assert j["retry_in_ms"] <= 66_000
+        assert "login" not in ls.text() and "password" not in ls.text()
+    finally:
+        proc.kill_tree(hog)
+    # What the hog left at the target is not ours.
+    proc.until(lambda: ls.job()["confirmed_files"] >= 300, 70, "all files there")
+    assert os.path.exists(server.path + "/changes/d000/f00000")
+
+
+def test_one_connection_only_is_enough(box):
+    """A build that needs its warm sessions never works with a server that grants one."""
+    src, server = box.dir("src"), box.rsyncd(max_connections="1")
+    change(box, src)
+    ls = box.lockstep(src, [server]).settle(60)
+    box.write(src + "/more", b"1")
+    ls.settle(60)
+    box.check_equal(src, server)
+
+
+@pytest.mark.limit(120)
+def test_black_hole_is_given_up_in_time_and_heals(box):
+    """A build that leaves it to the kernel or to rsync's timeout hangs for minutes, or for ever."""
+    src, server = box.dir("src"), box.rsyncd()
+    line = box.forwarder(server.port)
+    line.stalled = True
+    url = server.target.replace(str(server.port), str(line.port))
+    change(box, src)
+    ls = box.lockstep(src, [url], sets=[*server.options, "handshake_timeout=2s", "timeout=5s"])
+    ls.until_job(lambda j: j["state"] == "retrying" and j["trouble"], 15, "the silent peer given up")
+    line.stalled = False
+    ls.settle(40)
+    line.stalled = True
+    box.write(src + "/during", b"1")
+    ls.until_job(lambda j: j["state"] == "retrying" or j["trouble"], 40, "the stalled session given up")
+    line.stalled = False
+    ls.settle(70)
+    box.check_equal(src, server)
+
+
+def test_connections_reset_in_the_middle_nothing_lost(box):
+    """A build that counts what it has written as delivered loses what was under way."""
+    src, server = box.dir("src"), box.rsyncd()
+    line = box.forwarder(server.port)
+    url = server.target.replace(str(server.port), str(line.port))
+    ls = box.lockstep(src, [url], sets=server.options).settle()
+    for n in range(5):
+        box.fill(f"{src}/burst{n}", 300, size=5000)
+        start = line.up
+        proc.until(lambda start=start: line.up > start + 50_000, 20, "bytes under way")
+        line.drop()
+    ls.settle(70)
+    box.check_equal(src, server)
+
+
+@pytest.mark.parametrize("says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"@RSYNCD: 99.0\n" * 3, b"\0" * 70000,
+                                  b"@ERROR: \x1b]0;title\x07 gone\n", b"@RSYNCD: 31.0 sha512 md5\n@RSYNCD: EXIT\n", b"x" * (1 << 20)],
+                         ids=["http", "greetings", "zeros", "escapes", "exit", "flood"])
+def test_peer_that_talks_nonsense_is_said_and_survived(box, says):
+    """A build that parses a peer's bytes without limits crashes, hangs or writes control characters to the terminal."""
+    src, copy = box.dir("src"), box.local()
+    hole = box.blackhole(say=says)
+    change(box, src, 20)
+    ls = box.lockstep(src, [copy, f"rsync://u@127.0.0.1:{hole.port}/m/"], sets=["handshake_timeout=2s"])
+    ls.until_job(lambda j: j["trouble"], 15, "the trouble said", name="main.2")
+    ls.settle(10, "main.1")
+    assert "\x1b" not in ls.text("main.2") and "\x1b" not in ls.read_log()
+    box.check_equal(src, copy)
+    assert hole.accepted <= 10
+
+
+@pytest.mark.sandbox
+def test_target_full_said_nothing_lost_heals_when_there_is_room(box):
+    """A build that drops what failed with ENOSPC never sends it again."""
+    src, server = box.dir("src"), box.rsyncd()
+    sandbox.mount("-t", "tmpfs", "-o", "size=4M", "tmpfs", server.path)
+    box.fill(src, 20)
+    ls = box.lockstep(src, [server]).settle()
+    for n in range(12):
+        box.write(f"{src}/big{n}", os.urandom(1 << 20))
+    ls.until_text("No space left on device", 30)
+    box.write(src + "/d000/f00003", b"rewritten")
+    os.unlink(src + "/d000/f00004")
+    assert ls.proc.poll() is None
+    sandbox.mount("-o", "remount,size=64M", server.path)
+    ls.settle(90)
+    box.check_equal(src, server)
+
+
+@pytest.mark.sandbox
+def test_target_full_deletions_still_free_room(box):
+    """A build that sends before it deletes can never free a full target."""
+    src, server = box.dir("src"), box.rsyncd()
+    sandbox.mount("-t", "tmpfs", "-o", "size=4M", "tmpfs", server.path)
+    box.write(src + "/old", os.urandom(3 << 20))
+    ls = box.lockstep(src, [server]).settle()
+    box.write(src + "/new", os.urandom(2 << 20))
+    ls.until_text("No space left on device", 30)
+    os.unlink(src + "/old")
+    proc.until(lambda: not os.path.exists(server.path + "/old"), 70, "the old file gone")
+    ls.settle(90)
+    box.check_equal(src, server)
+
+
+@pytest.mark.sandbox
+def test_local_target_turned_read_only_said_and_healed(box):
+    """A build that retries each file at once floods its log."""
+    src, mnt = box.dir("src"), box.dir("mnt")
+    sandbox.mount("-t", "tmpfs", "tmpfs", mnt)
+    box.fill(src, 20)
+    ls = box.lockstep(src, [mnt]).settle()
+    sandbox.mount("-o", "remount,ro", mnt)
+    change(box, src)
+    ls.until_text("ead-only file system", 30)
+    assert len(ls.read_log()) < 2_000_000
+    sandbox.mount("-o", "remount,rw", mnt)
+    ls.settle(90)
+    box.check_equal(src, mnt)
+
+
+@pytest.mark.root
+@pytest.mark.limit(180)
+@pytest.mark.parametrize("kind", ("local", "rsyncd"))
+def test_immutable_file_at_the_target_named_others_go_heals(box, kind):
+    """A build that counts exit code 23 as done forgets the file."""
+    src, server = box.dir("src"), box.server(kind)
+    box.fill(src, 50)
+    ls = box.lockstep(src, [server]).settle()
+    stuck = server.path + "/d000/f00007"
+    done = subprocess.run(["chattr", "+i", stuck], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"injector missing: chattr: {done.stderr.strip()}")
+    try:
+        for n in range(20):
+            box.write(f"{src}/d000/f{n:05}", b"changed" * 10)
+        assert "f00007" in ls.remains(20)
+        assert box.read(server.path + "/d000/f00006") == b"changed" * 10
+        assert ls.job()["failed"] == 1
+        log = ls.read_log()
+        assert "ot permitted" in log + ls.text()
+    finally:
+        subprocess.run(["chattr", "-i", stuck], check=True)
+    proc.until(lambda: box.read(stuck) == b"changed" * 10, 90, "the file healed")
+    ls.settle(30)
+    box.check_equal(src, server)
+
+
+def test_ssh_with_a_wrong_key_said_in_the_servers_words(box):
+    """A build that hides ssh's words leaves the operator with "exit 255"."""
+    src, server = box.dir("src"), box.sshd()
+    change(box, src, 20)
+    os.truncate(server.home + "/authorized_keys", 0)
+    ls = box.lockstep(src, [server])
+    ls.until_text("Permission denied", 20)
+
+
+def test_ssh_without_rsync_there_said(box):
+    """A build that reads protocol bytes from a shell's error text says nonsense."""
+    src, server = box.dir("src"), box.sshd()
+    change(box, src, 20)
+    ls = box.lockstep(src, [server], sets=["rsync_path=/nonexistent/rsync"])
+    ls.until_text("/nonexistent/rsync", 20)
+
+
+def test_ssh_unknown_host_key_said(box):
+    """A build that accepts any host key can be impersonated; one that asks hangs without a terminal."""
+    src, server = box.dir("src"), box.sshd()
+    change(box, src, 20)
+    os.truncate(server.known_hosts, 0)
+    ls = box.lockstep(src, [server])
+    ls.until_text("ost key", 20)
+    assert os.listdir(server.path) == []
+
+
+def test_file_excluded_by_the_server_named_without_a_hot_loop(box):
+    """A build that retries a refusal at once never rests."""
+    src, server = box.dir("src"), box.rsyncd(exclude="*.secret")
+    box.fill(src, 20)
+    box.write(src + "/a.secret", b"1")
+    ls = box.lockstep(src, [server])
+    done = ls.wait(20)
+    assert done.returncode in (0, EXIT_REMAINS)
+    if done.returncode == EXIT_REMAINS:
+        assert "a.secret" in ls.remains()
+    sessions = ls.job()["sessions"]
+    assert proc.stays(lambda: ls.job()["sessions"] <= sessions + 3, 3)
+    assert os.path.exists(server.path + "/d000/f00001")
