@@ -45,8 +45,8 @@ static void take_one(struct batch *b, struct entry *e, int64_t now_ns)
 	node->flight = e;
 	batch_add(b, e, now_ns);
 	scope_count_flight(set, e, 1);
-	/* Some may come along, as what lies in a new directory; the others now wait for a flight and
-	 * may reserve. */
+	/* Some may come along, as what lies in a new directory; the others now wait for a flight
+	 * and may reserve. */
 	pending_wake_list(set, &node->waiters);
 }
 

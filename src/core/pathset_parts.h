@@ -14,8 +14,12 @@
 #define CORE_PATHSET_PARTS_H
 
 #include "base/bytes.h"
+#include "base/mem.h"
 #include "core/pathset.h"
 
+/* Memory that cannot run out, and no exit() in a library. */
+#define uthash_malloc(n)    mem_alloc(n)
+#define uthash_fatal(words) check(!words)
 #include <uthash.h>
 
 #define REMARK_WAIT_MAX_NS INT64_C(1000000000)
@@ -179,7 +183,6 @@ void pending_detach(struct pathset *set, struct entry *e);
 void pending_merge(struct pathset *set, struct entry *e, const struct mark *next, int64_t ready_ns);
 /* What was known about it is stale. */
 void pending_turn_look(struct pathset *set, struct entry *e);
-void pending_ungroup(struct pathset *set, struct entry *e);
 void pending_schedule(struct pathset *set, struct entry *e);
 void pending_park(struct pathset *set, struct entry *e, enum entry_wait wait, struct entry **list);
 void pending_wake_list(struct pathset *set, struct entry **list);

@@ -37,10 +37,12 @@ static void entry_set_able(struct entry *e, bool able)
 	e->able = able;
 }
 
-/* The link number says nothing about what is gone or unknown. */
+/* The link number says nothing about what is gone or unknown, and directories have no links; a
+ * group with one could wait for itself. */
 static bool entry_groups(const struct entry *e)
 {
-	return e->mark.link && e->mark.action != MARK_DELETE && e->mark.action != MARK_LOOK;
+	return e->mark.link && !(e->mark.flags & MARK_DIR) && e->mark.action != MARK_DELETE &&
+	       e->mark.action != MARK_LOOK;
 }
 
 static void group_join(struct pathset *set, struct entry *e)
@@ -200,6 +202,30 @@ void pending_free(struct pathset *set, struct entry *e)
 	free(e);
 }
 
+/* A directory is becoming something else: what is pending below it is stale. */
+static bool entry_flattens(const struct entry *e)
+{
+	return mark_exclusive(&e->mark) && e->mark.action != MARK_DELETE &&
+	       (e->mark.flags & (MARK_RETYPED | MARK_DIR)) == MARK_RETYPED;
+}
+
+static bool below_flattened(const struct node *node)
+{
+	while ((node = node->parent)) {
+		if (node->pending && entry_flattens(node->pending))
+			return true;
+	}
+	return false;
+}
+
+static void pending_ungroup(struct pathset *set, struct entry *e)
+{
+	pending_unreserve(set, e);
+	pending_detach(set, e);
+	e->mark.link = 0;
+	pending_attach(set, e);
+}
+
 void pending_attach(struct pathset *set, struct entry *e)
 {
 	struct node *node = e->node;
@@ -211,8 +237,20 @@ void pending_attach(struct pathset *set, struct entry *e)
 	set->pending++;
 	set->pending_bytes += e->mark.size;
 	scope_count_pending(set, e, 1);
+	/* A flattening mark waits for its group; stale marks below, which wait for it, must not
+	 * hold up that group or another that holds up this one. */
+	if (entry_groups(e) && below_flattened(node))
+		e->mark.link = 0;
 	if (entry_groups(e))
 		group_join(set, e);
+	if (entry_flattens(e)) {
+		struct node *below = node;
+
+		while ((below = node_next(below, node, below->pending_below > 0))) {
+			if (below->pending && below->pending->group)
+				pending_ungroup(set, below->pending);
+		}
+	}
 	pending_schedule(set, e);
 }
 
@@ -241,7 +279,7 @@ static bool same_shape(const struct entry *e, const struct mark *m)
 	        was->action == m->action || (was->action <= MARK_QUICK && m->action <= MARK_QUICK);
 
 	return actions && was->scope == m->scope && was->link == m->link &&
-	       !((was->flags ^ m->flags) & (MARK_LOW | MARK_RETYPED)) &&
+	       !((was->flags ^ m->flags) & (MARK_LOW | MARK_RETYPED | MARK_DIR)) &&
 	       mark_exclusive(was) == mark_exclusive(m);
 }
 
@@ -290,14 +328,6 @@ void pending_merge(struct pathset *set, struct entry *e, const struct mark *next
 	pending_attach(set, e);
 	if (lost)
 		pending_wake_list(set, &e->node->waiters);
-}
-
-void pending_ungroup(struct pathset *set, struct entry *e)
-{
-	pending_unreserve(set, e);
-	pending_detach(set, e);
-	e->mark.link = 0;
-	pending_attach(set, e);
 }
 
 void pending_turn_look(struct pathset *set, struct entry *e)

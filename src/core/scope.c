@@ -99,22 +99,14 @@ static void park_flight(struct pathset *set, struct entry *e, enum entry_wait wa
 	pending_reserve(set, e);
 }
 
-/* Found below a directory that is going away. Its link says nothing any more; leaving the group
- * keeps groups from waiting for each other across two such directories. */
-static bool stale_below(const struct mark *above)
-{
-	return above->action == MARK_DELETE ||
-	       ((above->flags & MARK_RETYPED) && !(above->flags & MARK_DIR));
-}
-
 /* The verdict on e alone. What is pending comes first: a mark that waits for another must not
  * reserve a scope against it. */
 static bool admits_one(struct pathset *set, struct entry *e, const struct batch *b)
 {
-	struct node *node = e->node, *flight = NULL, *pending = NULL;
+	struct node *node = e->node, *flight = NULL;
 	bool exclusive = mark_exclusive(&e->mark), deletion = e->mark.action == MARK_DELETE;
 	uint32_t flying, flying_exclusive;
-	bool mine = node->taken_by == b->number, stale = false;
+	bool mine = node->taken_by == b->number;
 	struct entry *top;
 
 	check(!node->flight);
@@ -124,18 +116,12 @@ static bool admits_one(struct pathset *set, struct entry *e, const struct batch 
 	}
 	for (struct node *up = node->parent; up; up = up->parent) {
 		if (!deletion && up->pending && mark_exclusive(&up->pending->mark)) {
-			pending = pending ? pending : up;
-			stale |= stale_below(&up->pending->mark);
+			park_pending(set, e, WAIT_LIST, &up->waiters);
+			return false;
 		}
 		if (up->flight && up->flight->batch != b &&
 		    (exclusive || mark_exclusive(&up->flight->mark)))
 			flight = up;
-	}
-	if (pending) {
-		if (stale && e->group)
-			pending_ungroup(set, e);
-		park_pending(set, e, WAIT_LIST, &pending->waiters);
-		return false;
 	}
 	flying = node->flying_below - (mine ? node->taken_below : 0);
 	flying_exclusive = node->exclusive_below - (mine ? node->taken_exclusive : 0);
@@ -158,16 +144,13 @@ static bool admits_group(struct pathset *set, struct entry *e, const struct batc
 {
 	struct group *g = e->group;
 
-	while (!g->flying && g->able == g->pending) {
+	if (!g->flying && g->able == g->pending) {
 		struct entry *m = g->members;
 
 		while (m && (m == e || admits_one(set, m, b)))
 			m = m->group_next;
 		if (!m)
 			return true;
-		if (m->group)
-			break;
-		/* One has left: the others may do. */
 	}
 	park_pending(set, e, WAIT_LIST, &g->waiters);
 	return false;

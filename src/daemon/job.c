@@ -301,6 +301,7 @@ static void job_new_engine(struct job *j)
 	        .racy_window_ns = source_racy_window_ns(j->tree->source),
 	        .stamp = o->stamp,
 	        .keep_deleted = !o->delete,
+	        .trace = j->instance->config->log_level == LOG_DEBUG,
 	        .first_generation = (uint64_t)(clock_wall_ns() / NS_PER_S),
 	        .seed = (uint32_t)(clock_boot_ns() ^ (int64_t)(uintptr_t)j),
 	};

@@ -79,8 +79,13 @@ static enum engine_settled wait_job(struct wait *w, struct job *j)
 	for (size_t i = 0; i < w->tree_count; i++) {
 		if (w->trees[i].tree != j->tree)
 			continue;
-		if (!w->trees[i].known) /* a frozen tree has no drain to give */
-			return j->tree->health == SOURCE_FROZEN ? ENGINE_STUCK : ENGINE_PENDING;
+		/* A frozen tree has no drain to give, and a crawl that found more than a paused job
+		 * can take does not end. */
+		if (!w->trees[i].known)
+			return j->tree->health == SOURCE_FROZEN ||
+			                       (j->set_room == 0 && engine_idle(j->engine))
+			               ? ENGINE_STUCK
+			               : ENGINE_PENDING;
 		return engine_settled(j->engine, w->trees[i].drain);
 	}
 	return ENGINE_SETTLED;

@@ -74,13 +74,14 @@ struct engine *engine_new(const struct engine_config *config, struct ledger *led
 	e->random = config->seed ? config->seed : 1;
 	e->lanes_now = e->config.lanes;
 	e->failed_next_ns = e->recheck_ns = INT64_MAX;
-	e->last_need_ns = e->last_ok_ns = now_ns;
+	e->last_need_ns = now_ns;
 	e->generation_ns = now_ns;
 	e->set = pathset_new(e->config.marks_limit, e->config.longest_wait_ns);
 	brake_init(&e->brake, &config->brake);
 	ledger_each_intended(ledger, engine_read_intent, &start);
 	if (start.count)
 		zombie_add(e, 0, start.marks, start.count, now_ns);
+	trust_recall(e, now_ns);
 	return e;
 }
 
@@ -129,6 +130,8 @@ void engine_trouble(struct engine *e, enum trouble t, struct bytes text, int64_t
 	path_quote(&shown, text);
 	if (e->trouble == TROUBLE_NONE)
 		e->trouble_since_ns = now_ns;
+	e->trusted_from_ns = now_ns;
+	e->proven_ns = 0;
 	e->trouble = t;
 	e->failures++;
 	e->retry_ns = now_ns + pace_backoff_ns(t, e->failures, engine_random(e));
@@ -143,20 +146,15 @@ void engine_trouble(struct engine *e, enum trouble t, struct bytes text, int64_t
 void engine_well(struct engine *e, int64_t now_ns)
 {
 	if (e->trouble != TROUBLE_NONE) {
-		int64_t away_ns = now_ns - e->trouble_since_ns;
-
 		engine_say(e, LOG_INFO, "target.well",
 		           "the target takes changes again after %lld s",
-		           (long long)(away_ns / NS_PER_S));
-		if (e->trouble != TROUBLE_FULL && e->trouble != TROUBLE_BUSY)
-			trust_reconnected(e, away_ns, now_ns);
+		           (long long)((now_ns - e->trouble_since_ns) / NS_PER_S));
 		failure_step(e, true, now_ns);
 	}
 	e->trouble = TROUBLE_NONE;
 	e->failures = 0;
 	e->retry_ns = 0;
 	e->text[0] = '\0';
-	e->last_ok_ns = now_ns;
 }
 
 void engine_put_look(struct engine *e, struct bytes path, uint64_t born, int64_t since_ns,
@@ -227,7 +225,7 @@ void engine_worker_died(struct engine *e, int64_t now_ns)
 	HASH_ITER (hh, e->flights, f, next) {
 		flight_lost(e, f, true, now_ns);
 	}
-	supply_clear(e);
+	supply_lost_all(e);
 	engine_trouble(e, TROUBLE_LOCAL, BYTES("the worker process ended unexpectedly"), now_ns);
 }
 
@@ -241,7 +239,7 @@ void engine_set_paused(struct engine *e, bool paused, int64_t now_ns)
 {
 	e->paused = paused;
 	if (paused)
-		supply_close_idle(e);
+		supply_close_idle(e, now_ns);
 	else
 		e->last_need_ns = now_ns;
 }
@@ -368,7 +366,8 @@ static unsigned engine_classes(struct engine *e, unsigned *needed, int64_t now_n
 		else
 			*needed |= 1u << flight_class(c);
 	}
-	if (trust_wants_probe(e, deletions, now_ns) && !supply_idle(e, SESSION_QUICK))
+	if ((trust_doubts(e) || trust_wants_probe(e, deletions, now_ns)) &&
+	    !supply_idle(e, SESSION_QUICK))
 		*needed |= 1u << SESSION_QUICK;
 	return classes;
 }
@@ -429,12 +428,12 @@ void engine_run(struct engine *e, int64_t now_ns, bool root_ok)
 	failure_step(e, false, now_ns);
 	supply_retire(e, now_ns);
 	engine_step_phase(e);
+	trust_step(e, now_ns);
 	engine_send_looks(e, now_ns);
 	engine_send(e, now_ns, root_ok);
 	pending = pathset_pending(e->set);
-	e->ops->room(e->arg, engine_can_send(e, now_ns) && pending < e->config.marks_limit / 2
-	                             ? e->config.marks_limit / 2 - pending
-	                             : 0);
+	/* A target in trouble gets marks, too: beyond its limit the path set collapses. */
+	e->ops->room(e->arg, pending < e->config.marks_limit / 2 ? e->config.marks_limit / 2 - pending : 0);
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -459,13 +458,18 @@ int64_t engine_deadline(const struct engine *e)
 
 enum engine_settled engine_settled(struct engine *e, uint64_t born)
 {
-	bool idle = pathset_settled(e->set, born) && zombie_settled(e, born);
+	bool idle = pathset_settled(e->set, born) && zombie_settled(e, born) && !trust_doubts(e);
 
 	if (!idle)
 		return e->paused || e->held_why || e->frozen ? ENGINE_STUCK : ENGINE_PENDING;
 	if (e->failed_waiting || hold_count(e) || e->frozen || e->held_why)
 		return ENGINE_STUCK;
 	return ENGINE_SETTLED;
+}
+
+bool engine_idle(const struct engine *e)
+{
+	return e->paused || e->held_why;
 }
 
 const char *engine_state_word(enum engine_state s)

@@ -32,7 +32,12 @@ struct engine_config {
 	bool keep_deleted;         /* never delete at the target */
 	bool stamp;                /* keep and prove stamps; default true */
 	uint64_t first_generation; /* for a target without stamps: wall clock seconds */
+	bool trace;             /* an event (debug) for every result of an item */
 	uint32_t seed;             /* of the jitter */
+	/* Where names confirmed lately outlive the process (intents_open() in a directory of its
+	 * own), borrowed until engine_free(). What it holds at the start is compared by content:
+	 * nobody watched whether the target lost its power. NULL: a start compares nothing. */
+	struct intent_log *recents;
 };
 
 /* Why an item needs a person or time; kept out of lag, counted in status. */
@@ -102,6 +107,9 @@ enum engine_settled {
 	ENGINE_STUCK, /* only failed, held, paused or frozen items remain */
 };
 enum engine_settled engine_settled(struct engine *e, uint64_t born);
+
+/* Paused or held: nothing goes out until a person says so. */
+bool engine_idle(const struct engine *e);
 
 enum engine_state {
 	ENGINE_CONNECTING,

@@ -100,6 +100,15 @@ static void flight_intend(struct engine *e, const struct wire_item *items, size_
 	free(paths);
 }
 
+static uint64_t flight_born(const struct batch *b)
+{
+	uint64_t born = BORN_NONE;
+
+	for (size_t i = 0; i < batch_count(b); i++)
+		born = batch_mark(b, i)->born < born ? batch_mark(b, i)->born : born;
+	return born;
+}
+
 void flight_send(struct engine *e, struct supply_session *s, struct batch *batch, int64_t now_ns)
 {
 	size_t n = batch ? batch_count(batch) : 0;
@@ -113,12 +122,15 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 	f->batch = batch;
 	f->class = s->class;
 	f->clean = true;
+	f->ready_ns = s->ready_ns;
 	f->sent_ns = now_ns;
 	f->mark_of = mem_array(n + 2, sizeof(*f->mark_of));
 	f->answered = mem_array(n + 2, sizeof(*f->answered));
+	f->born = batch ? flight_born(batch) : 0;
 	f->marks = count = flight_collect(e, f, items, now_ns);
 	f->proof = f->class != SESSION_DELETE ? trust_proof(e) : 0;
 	f->serve = f->class == SESSION_QUICK ? trust_serve(e, now_ns) : 0;
+	f->heals = !batch && trust_healed(e, now_ns);
 	HASH_ADD(hh, e->flights, id, sizeof(f->id), f);
 	if (f->proof)
 		flight_add_stamp(&items[count++], &proof, e, f->proof, false);
@@ -134,7 +146,8 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 		flight_intend(e, items, f->marks);
 		s->state = SUPPLY_BUSY;
 		s->since_ns = now_ns;
-		e->last_need_ns = now_ns;
+		if (f->marks)
+			e->last_need_ns = now_ns;
 		e->ops->send_batch(e->arg, &wire);
 	}
 	buf_done(&proof);
@@ -152,6 +165,22 @@ static void flight_again(struct engine *e, struct flight *f, size_t i, int64_t n
 	batch_nack(f->batch, i, MARK_LOOK, now_ns, not_before_ns);
 }
 
+/* The receiver's quick check saw the size and time that the target was known to have, and sent
+ * nothing; but the source's ctime says that the file was written since: its time was put back between
+ * look and list. */
+static bool flight_fooled(struct engine *e, const struct mark *m, const struct wire_result_item *r)
+{
+	struct belief known;
+
+	if (m->action != MARK_QUICK || (r->flags & WIRE_DATA_SENT) || (m->flags & MARK_FRESH) ||
+	    !S_ISREG(r->fp.mode))
+		return false;
+	ledger_get(e->ledger, m->path, &known);
+	return (known.state & LEDGER_CONFIRMED) && known.fp.size == r->fp.size &&
+	       known.fp.mtime_ns == r->fp.mtime_ns &&
+	       (known.fp.ctime_ns != r->fp.ctime_ns || known.fp.ino != r->fp.ino);
+}
+
 static void flight_acked(struct engine *e, struct flight *f, size_t i,
                          const struct wire_result_item *r, int64_t now_ns)
 {
@@ -163,12 +192,17 @@ static void flight_acked(struct engine *e, struct flight *f, size_t i,
 	failure_gone(e, m->path);
 	if (f->class == SESSION_DELETE) {
 		ledger_confirm_gone(e->ledger, m->path);
-		zombie_intend(e, m->path);
+		zombie_intend(e, m->path, true);
 		aged_remove(&e->approved, m->path);
 		batch_ack(f->batch, i, now_ns);
 		return;
 	}
+	if (flight_fooled(e, m, r)) {
+		batch_nack(f->batch, i, MARK_CONTENT, now_ns, now_ns);
+		return;
+	}
 	ledger_confirm(e->ledger, m->path, &r->fp);
+	zombie_intend(e, m->path, false);
 	trust_confirmed(e, m->path, now_ns);
 	if ((r->flags & WIRE_WAS_NEW) && !(m->flags & MARK_FRESH) && m->action != MARK_CONTENT)
 		trust_contradiction(e, m->path, now_ns);
@@ -213,13 +247,17 @@ static void flight_kept(struct engine *e, struct flight *f, size_t i, int64_t no
 	bool ours = false;
 
 	ledger_list(e->ledger, m->path, flight_first_name, &ours);
+	if (ours && hold_with_children(e, m)) {
+		batch_drop(f->batch, i, now_ns);
+		return;
+	}
 	if (ours) {
 		batch_nack(f->batch, i, MARK_LOOK, now_ns, now_ns + NS_PER_S);
 		return;
 	}
 	e->kept++;
 	ledger_confirm_gone(e->ledger, m->path);
-	zombie_intend(e, m->path);
+	zombie_intend(e, m->path, true);
 	failure_gone(e, m->path);
 	engine_say(e, LOG_INFO, "target.kept",
 	           "path=%s stays: it holds entries that lockstep did not put there",
@@ -227,18 +265,38 @@ static void flight_kept(struct engine *e, struct flight *f, size_t i, int64_t no
 	batch_ack(f->batch, i, now_ns);
 }
 
+static void flight_trace(struct engine *e, const struct flight *f, size_t i,
+                         const struct wire_result_item *r, int64_t now_ns)
+{
+	static const char *const classes[SESSION_CLASSES] = {"quick", "content", "delete", "compare",
+	                                                     "checksum"};
+	const struct mark *m = batch_mark(f->batch, i);
+
+	if (!e->config.trace)
+		return;
+	engine_say(e, LOG_DEBUG, "item.result",
+	           "path=%s batch=%llu session=%llu class=%s result=%s ms=%lld",
+	           path_show(m->path), (unsigned long long)f->id, (unsigned long long)f->session,
+	           classes[f->class], wire_result_word((enum wire_result)r->result),
+	           (long long)((now_ns - m->since_ns) / 1000000));
+}
+
 static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
                                const struct wire_result_item *r, int64_t now_ns)
 {
 	const struct mark *m = batch_mark(f->batch, i);
 
+	flight_trace(e, f, i, r, now_ns);
 	switch ((enum wire_result)r->result) {
 	case WIRE_ACKED:
 		flight_acked(e, f, i, r, now_ns);
 		return;
 	case WIRE_MOVED:
-		if (f->class != SESSION_DELETE)
+		if (f->class != SESSION_DELETE) {
 			ledger_confirm(e->ledger, m->path, &r->fp);
+			zombie_intend(e, m->path, false);
+			trust_confirmed(e, m->path, now_ns);
+		}
 		flight_again(e, f, i, now_ns, now_ns);
 		return;
 	case WIRE_VANISHED:
@@ -278,11 +336,7 @@ static void flight_stamp_result(struct engine *e, struct flight *f, size_t item,
 	bool serve = f->serve && !(f->proof && item == f->marks);
 
 	if (serve && r->result == WIRE_ACKED) {
-		ledger_set_generation(e->ledger, f->serve);
-		e->generation_ns = now_ns;
-		e->confirmed_since = false;
-		e->unproven = false;
-		trust_proven(e, f->serve, now_ns);
+		trust_served(e, f, now_ns);
 	} else if (serve && (r->result == WIRE_FAILED || r->result == WIRE_DISPROVED)) {
 		if (r->trouble == TROUBLE_NONE && !e->stamp_refused) {
 			e->stamp_refused = true;
@@ -291,16 +345,23 @@ static void flight_stamp_result(struct engine *e, struct flight *f, size_t item,
 			           "target is only noticed by the compare after a gap");
 		}
 	} else if (!serve && r->result == WIRE_PROVEN) {
-		trust_proven(e, f->proof, now_ns);
+		trust_proven(e, f, now_ns);
 	} else if (!serve && r->result == WIRE_DISPROVED) {
-		trust_disproved(e, now_ns);
+		trust_disproved(e, f, now_ns);
 	}
 }
 
 /* An ancestor that rode along: confirmed, or moved meanwhile and due for its attributes. */
-static void flight_context(struct engine *e, const struct wire_result_item *r, int64_t now_ns)
+static void flight_context(struct engine *e, const struct flight *f,
+                           const struct wire_result_item *r, int64_t now_ns)
 {
 	struct belief belief;
+
+	if (e->config.trace)
+		engine_say(e, LOG_DEBUG, "item.context", "path=%s batch=%llu result=%s mtime=%lld",
+		           path_show(r->path), (unsigned long long)f->id,
+		           wire_result_word((enum wire_result)r->result),
+		           (long long)r->fp.mtime_ns);
 
 	if (r->path.n && !path_valid(r->path))
 		return;
@@ -314,7 +375,7 @@ static void flight_context(struct engine *e, const struct wire_result_item *r, i
 	struct mark m = {.path = r->path,
 	                 .action = MARK_META,
 	                 .flags = MARK_DIR,
-	                 .born = BORN_NONE,
+	                 .born = f->born,
 	                 .since_ns = now_ns};
 
 	pathset_put(e->set, &m, now_ns);
@@ -334,6 +395,13 @@ static bool flight_credible(const struct flight *f, const struct wire_result_ite
 	return !content || f->class == SESSION_DELETE || r->index >= f->marks || r->fp.mode != 0;
 }
 
+/* Whether the target itself said so, just now. */
+static bool flight_spoke(const struct wire_result_item *r)
+{
+	return r->result == WIRE_ACKED || r->result == WIRE_MOVED || r->result == WIRE_KEPT ||
+	       r->result == WIRE_PROVEN || r->result == WIRE_DISPROVED;
+}
+
 int engine_report(struct engine *e, const struct wire_report *m, int64_t now_ns)
 {
 	struct flight *f;
@@ -347,15 +415,18 @@ int engine_report(struct engine *e, const struct wire_report *m, int64_t now_ns)
 		if (!flight_credible(f, r))
 			return -EPROTO;
 		if (r->result == WIRE_CONTEXT || r->result == WIRE_CONTEXT_MOVED) {
-			flight_context(e, r, now_ns);
+			flight_context(e, f, r, now_ns);
 			continue;
 		}
+		if (flight_spoke(r))
+			supply_heard(e, f->session, now_ns);
 		f->answered[r->index] = r->result == WIRE_UNKNOWN ? FLIGHT_UNKNOWN : FLIGHT_KNOWN;
 		if (r->index >= f->marks)
 			flight_stamp_result(e, f, r->index, r, now_ns);
 		else
 			flight_mark_result(e, f, f->mark_of[r->index], r, now_ns);
 	}
+	trust_save(e, now_ns);
 	return 0;
 }
 
@@ -400,8 +471,14 @@ int engine_batch_done(struct engine *e, const struct wire_done *m, int64_t now_n
 	e->bytes_out += m->bytes_out;
 	e->bytes_in += m->bytes_in;
 	HASH_FIND(hh, e->sessions, &f->session, sizeof(f->session), s);
-	if (s)
+	if (s) {
+		if (m->trouble == TROUBLE_NONE)
+			s->heard_ns = now_ns;
+		supply_unseen(e, s, m->trouble == TROUBLE_NONE ? SIGHT_GAP : SIGHT_BROKEN, now_ns);
 		s->state = SUPPLY_ENDING;
+	}
+	if (f->marks)
+		e->last_need_ns = now_ns;
 	bool clean = f->clean && m->trouble == TROUBLE_NONE;
 
 	flight_lost(e, f, m->zombie, now_ns);

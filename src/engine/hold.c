@@ -7,6 +7,24 @@
 #include "base/mem.h"
 #include "engine/internal.h"
 
+bool hold_with_children(struct engine *e, const struct mark *m)
+{
+	struct aged_path *a, *next;
+
+	HASH_ITER(hh, e->held_paths, a, next)
+	{
+		if (!path_below((struct bytes){a->p, a->n}, m->path))
+			continue;
+		for (struct hold *h = e->holds; h; h = h->next) {
+			if (h->id == a->hold)
+				h->count++;
+		}
+		aged_add(&e->held_paths, m->path, m->born, m->since_ns)->hold = a->hold;
+		return true;
+	}
+	return false;
+}
+
 void hold_add(struct engine *e, struct batch *b, const char *rule, int64_t now_ns)
 {
 	struct hold *h = e->holds;

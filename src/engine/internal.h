@@ -34,7 +34,18 @@ struct supply_session {
 	enum session_class class;
 	enum supply_state { SUPPLY_CONNECTING, SUPPLY_IDLE, SUPPLY_BUSY, SUPPLY_ENDING } state;
 	int64_t since_ns; /* of the state */
+	int64_t ready_ns; /* when its handshake was done */
+	int64_t heard_ns; /* when the target last spoke in it */
+	bool aged;        /* its successor is wanted */
+	bool settled;     /* its end was reckoned with (supply_unseen) */
 	UT_hash_handle hh;
+};
+
+/* How the target went out of sight. */
+enum sight {
+	SIGHT_GAP,     /* we had no session, or ended the last one that would have told */
+	SIGHT_BROKEN,  /* a session broke off */
+	SIGHT_REFUSED, /* no session could be had */
 };
 
 struct flight {
@@ -47,6 +58,9 @@ struct flight {
 	uint64_t proof, serve; /* generations asked for and written; 0: none */
 	bool clean;            /* no item failed so far */
 	int64_t sent_ns;
+	int64_t ready_ns; /* of its session */
+	bool heals;       /* its proof ends the compare */
+	uint64_t born; /* oldest of its marks: what its directories wait for */
 	UT_hash_handle hh;
 };
 
@@ -89,6 +103,7 @@ struct recent {
 	char *p;
 	size_t n;
 	int64_t at_ns;
+	bool compared; /* it was confirmed by a compare: only broken sessions ask for another */
 };
 
 struct engine {
@@ -106,6 +121,8 @@ struct engine {
 	unsigned lanes_now; /* fewer than config.lanes after "max connections" */
 	int64_t lanes_grow_ns;
 	int64_t last_need_ns; /* when a session was last used: idle ones retire behind it */
+	int64_t unseen_ns;    /* nobody can vouch for the target since then; 0: somebody does */
+	enum sight unseen;
 	int protocol;
 
 	/* flights and looks */
@@ -122,12 +139,17 @@ struct engine {
 
 	/* trust */
 	int64_t proven_ns, generation_ns; /* last proof, last growth */
-	bool confirmed_since, unproven, stamp_refused, compare_running;
+	int64_t trusted_from_ns; /* sessions opened before prove nothing: trouble was later */
+	uint64_t trial; /* stamp written since trust was lost; what proves it at the end of the
+	                 * compare has been the same target throughout. 0: none yet */
+	bool confirmed_since, probe_due, unproven, stamp_refused, compare_running;
 	uint64_t compare_token;
 	int64_t contradiction_ns[CONTRADICTIONS];
-	int64_t last_ok_ns;
 	struct recent *recents;
 	size_t recent_first, recent_count;
+	size_t recent_unsaved; /* the youngest ones, not in config.recents yet */
+	int64_t recent_turned_ns;
+	bool recent_failed;
 	int64_t recent_lost_ns; /* youngest that fell out of the full ring */
 
 	struct zombie *zombies;
@@ -172,11 +194,16 @@ struct mark mark_copy(const struct mark *m); /* path on the heap */
 struct supply_session *supply_idle(struct engine *e, enum session_class class);
 /* Opens what is needed: `needed` bit set of session classes. One attempt at a time. */
 void supply_order(struct engine *e, unsigned needed, int64_t now_ns);
-void supply_close_idle(struct engine *e);
+void supply_close_idle(struct engine *e, int64_t now_ns);
 void supply_retire(struct engine *e, int64_t now_ns);
 int64_t supply_deadline(const struct engine *e);
+bool supply_connecting(const struct engine *e);
 size_t supply_count(const struct engine *e, bool ready_only);
+void supply_lost_all(struct engine *e);
 void supply_clear(struct engine *e);
+/* A session has ended, or is about to be ended by us. */
+void supply_unseen(struct engine *e, struct supply_session *s, enum sight how, int64_t now_ns);
+void supply_heard(struct engine *e, uint64_t session, int64_t now_ns);
 
 /* flight.c */
 enum session_class flight_class(enum batch_class class);
@@ -185,17 +212,23 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 void flight_lost(struct engine *e, struct flight *f, bool zombie, int64_t now_ns);
 
 /* trust.c */
-#define TRUST_AWAY_NS (5 * NS_PER_S) /* longer than this a target may have lost its power */
 bool trust_allows_deletions(const struct engine *e, int64_t now_ns);
 /* A batch of stamps alone is due (to prove before deletions, or to grow the generation). */
 bool trust_wants_probe(const struct engine *e, bool deletions, int64_t now_ns);
 uint64_t trust_proof(const struct engine *e);
 uint64_t trust_serve(const struct engine *e, int64_t now_ns);
-void trust_proven(struct engine *e, uint64_t generation, int64_t now_ns);
-void trust_disproved(struct engine *e, int64_t now_ns);
+bool trust_healed(const struct engine *e, int64_t now_ns);
+void trust_step(struct engine *e, int64_t now_ns);
+void trust_served(struct engine *e, const struct flight *f, int64_t now_ns);
+void trust_proven(struct engine *e, const struct flight *f, int64_t now_ns);
+void trust_disproved(struct engine *e, const struct flight *f, int64_t now_ns);
 void trust_contradiction(struct engine *e, struct bytes path, int64_t now_ns);
 void trust_confirmed(struct engine *e, struct bytes path, int64_t now_ns);
-void trust_reconnected(struct engine *e, int64_t away_ns, int64_t now_ns);
+void trust_save(struct engine *e, int64_t now_ns);
+void trust_recall(struct engine *e, int64_t now_ns);
+/* The target was out of sight since then, and is back. */
+void trust_away(struct engine *e, int64_t since_ns, enum sight how, int64_t now_ns);
+bool trust_doubts(const struct engine *e);
 int64_t trust_deadline(const struct engine *e);
 void trust_done(struct engine *e);
 
@@ -204,7 +237,7 @@ void zombie_add(struct engine *e, uint64_t session, const struct mark *marks, si
                 int64_t now_ns);
 void zombie_over(struct engine *e, uint64_t session, int64_t now_ns);
 void zombie_step(struct engine *e, int64_t now_ns);
-void zombie_intend(struct engine *e, struct bytes gone);
+void zombie_intend(struct engine *e, struct bytes path, bool below);
 int64_t zombie_deadline(const struct engine *e);
 bool zombie_settled(const struct engine *e, uint64_t born);
 size_t zombie_count(const struct engine *e);
@@ -219,6 +252,8 @@ void failure_step(struct engine *e, bool all, int64_t now_ns);
 void failure_clear(struct engine *e);
 
 /* hold.c */
+/* Holds the removal of a directory, too, when something below it is held. */
+bool hold_with_children(struct engine *e, const struct mark *m);
 void hold_add(struct engine *e, struct batch *b, const char *rule, int64_t now_ns);
 bool hold_has(const struct engine *e, struct bytes path);
 void hold_leave(struct engine *e, struct bytes path);

@@ -5,6 +5,10 @@
  * rest for a second. Idle sessions retire by age (a remounted module is only seen by a new one)
  * and, when nothing has needed them for long, without being replaced: an idle job ends with no
  * session.
+ *
+ * A session that stays open proves that the target's host did not go down meanwhile. So one is kept
+ * for minutes after the last confirmation, and its successor is opened a minute before it goes;
+ * where the chain breaks, trust_away() is told since when nobody can vouch for the target.
  */
 #include "base/log.h"
 #include "base/mem.h"
@@ -13,6 +17,7 @@
 #define SESSION_AGE_NS (120 * NS_PER_S)
 #define IDLE_AFTER_NS  (300 * NS_PER_S)
 #define EXTRA_AFTER_NS (30 * NS_PER_S) /* classes that nothing has needed since */
+#define OVERLAP_NS     (60 * NS_PER_S) /* a dead session shows by its keepalives within this */
 
 struct supply_session *supply_idle(struct engine *e, enum session_class class)
 {
@@ -39,19 +44,19 @@ size_t supply_count(const struct engine *e, bool ready_only)
 	return n;
 }
 
-static size_t supply_of_class(const struct engine *e, enum session_class class)
+static size_t supply_of_class(const struct engine *e, enum session_class class, bool aged)
 {
 	struct supply_session *s, *next;
 	size_t n = 0;
 
 	HASH_ITER (hh, e->sessions, s, next) {
-		if (s->class == class && s->state <= SUPPLY_IDLE)
+		if (s->class == class && s->state <= SUPPLY_IDLE && (aged || !s->aged))
 			n++;
 	}
 	return n;
 }
 
-static bool supply_connecting(const struct engine *e)
+bool supply_connecting(const struct engine *e)
 {
 	struct supply_session *s, *next;
 
@@ -73,8 +78,74 @@ static void supply_open(struct engine *e, enum session_class class, int64_t now_
 	HASH_ADD(hh, e->sessions, id, sizeof(s->id), s);
 }
 
+static bool supply_vouches(const struct supply_session *s)
+{
+	return s->state == SUPPLY_IDLE || s->state == SUPPLY_BUSY;
+}
+
+/* Another session that has been open for so long that the end of `s` would have shown, had the
+ * target gone down before that one was opened. */
+static bool supply_overlaps(const struct engine *e, const struct supply_session *mine,
+                            int64_t now_ns)
+{
+	struct supply_session *s, *next;
+
+	HASH_ITER (hh, e->sessions, s, next) {
+		if (s != mine && supply_vouches(s) && now_ns - s->ready_ns >= OVERLAP_NS)
+			return true;
+	}
+	return false;
+}
+
+/* Once a session is open again, what was out of sight is dealt with. */
+static void supply_seen(struct engine *e, int64_t now_ns)
+{
+	struct supply_session *s, *next;
+	int64_t since_ns = e->unseen_ns;
+
+	if (!since_ns)
+		return;
+	HASH_ITER (hh, e->sessions, s, next) {
+		if (supply_vouches(s) && !s->settled) {
+			e->unseen_ns = 0;
+			trust_away(e, since_ns, e->unseen, now_ns);
+			return;
+		}
+	}
+}
+
+void supply_unseen(struct engine *e, struct supply_session *s, enum sight how, int64_t now_ns)
+{
+	bool open = supply_vouches(s);
+
+	if (s->settled)
+		return;
+	s->settled = true;
+	if (how == SIGHT_GAP && (!open || supply_overlaps(e, s, now_ns)))
+		return;
+	if (!open && !e->unseen_ns)
+		return; /* it never was open, and others are */
+	if (!e->unseen_ns)
+		e->unseen = how;
+	else if (how > e->unseen)
+		e->unseen = how;
+	if (open && (!e->unseen_ns || s->heard_ns < e->unseen_ns))
+		e->unseen_ns = s->heard_ns;
+	supply_seen(e, now_ns);
+}
+
+void supply_heard(struct engine *e, uint64_t session, int64_t now_ns)
+{
+	struct supply_session *s;
+
+	HASH_FIND(hh, e->sessions, &session, sizeof(session), s);
+	if (s)
+		s->heard_ns = now_ns;
+}
+
 static void supply_end(struct engine *e, struct supply_session *s, int64_t now_ns)
 {
+	supply_unseen(e, s, SIGHT_GAP, now_ns);
 	s->state = SUPPLY_ENDING;
 	s->since_ns = now_ns;
 	e->ops->close_session(e->arg, s->id);
@@ -108,34 +179,46 @@ void supply_order(struct engine *e, unsigned needed, int64_t now_ns)
 	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
 		enum session_class class = order[i];
 
-		if (!(needed & 1u << class) || supply_of_class(e, class))
+		if (!(needed & 1u << class) || supply_of_class(e, class, true))
 			continue;
 		if (supply_count(e, false) < limit || supply_make_room(e, class, now_ns))
 			supply_open(e, class, now_ns);
 		return;
 	}
-	if (recently && supply_of_class(e, SESSION_QUICK) < e->config.warm &&
+	if (recently && supply_of_class(e, SESSION_QUICK, false) < e->config.warm &&
 	    supply_count(e, false) < limit)
 		supply_open(e, SESSION_QUICK, now_ns);
 }
 
-void supply_close_idle(struct engine *e)
+void supply_close_idle(struct engine *e, int64_t now_ns)
 {
 	struct supply_session *s, *next;
 
 	HASH_ITER (hh, e->sessions, s, next) {
 		if (s->state == SUPPLY_IDLE)
-			supply_end(e, s, s->since_ns);
+			supply_end(e, s, now_ns);
 	}
 }
 
-static int64_t supply_expiry(const struct engine *e, const struct supply_session *s)
+static int64_t supply_age(const struct supply_session *s)
 {
-	int64_t idle = e->last_need_ns + IDLE_AFTER_NS, age = s->since_ns + SESSION_AGE_NS;
+	return s->since_ns + (s->class == SESSION_QUICK ? SESSION_AGE_NS : EXTRA_AFTER_NS);
+}
 
-	if (s->class != SESSION_QUICK)
-		return s->since_ns + EXTRA_AFTER_NS;
-	return idle < age ? idle : age;
+/* An idle session goes when it is of age and a younger one has been vouching for the target, too,
+ * for long enough, or when nothing has been sent for so long that nobody needs to. */
+static int64_t supply_expiry(const struct engine *e, const struct supply_session *mine)
+{
+	int64_t idle = e->last_need_ns + IDLE_AFTER_NS, age = supply_age(mine);
+	int64_t at = age + 2 * OVERLAP_NS; /* where no second one can be had */
+	struct supply_session *s, *next;
+
+	HASH_ITER (hh, e->sessions, s, next) {
+		if (s != mine && supply_vouches(s) && s->ready_ns + OVERLAP_NS < at)
+			at = s->ready_ns + OVERLAP_NS;
+	}
+	at = at > age ? at : age;
+	return idle < at ? idle : at;
 }
 
 void supply_retire(struct engine *e, int64_t now_ns)
@@ -143,7 +226,10 @@ void supply_retire(struct engine *e, int64_t now_ns)
 	struct supply_session *s, *next;
 
 	HASH_ITER (hh, e->sessions, s, next) {
-		if (s->state == SUPPLY_IDLE && now_ns >= supply_expiry(e, s))
+		if (s->state != SUPPLY_IDLE)
+			continue;
+		s->aged = now_ns >= supply_age(s);
+		if (now_ns >= supply_expiry(e, s))
 			supply_end(e, s, now_ns);
 	}
 	if (e->lanes_now < e->config.lanes && now_ns >= e->lanes_grow_ns) {
@@ -158,12 +244,27 @@ int64_t supply_deadline(const struct engine *e)
 	int64_t deadline = INT64_MAX;
 
 	HASH_ITER (hh, e->sessions, s, next) {
-		int64_t at = s->state == SUPPLY_IDLE ? supply_expiry(e, s) : INT64_MAX;
+		int64_t at = s->aged ? supply_expiry(e, s) : supply_age(s);
 
-		if (at < deadline)
+		if (s->state == SUPPLY_IDLE && at < deadline)
 			deadline = at;
 	}
 	return deadline;
+}
+
+/* The worker has taken all sessions with it. */
+void supply_lost_all(struct engine *e)
+{
+	struct supply_session *s, *next;
+
+	HASH_ITER (hh, e->sessions, s, next) {
+		if (!supply_vouches(s) || s->settled)
+			continue;
+		e->unseen = e->unseen_ns ? e->unseen : SIGHT_GAP;
+		if (!e->unseen_ns || s->heard_ns < e->unseen_ns)
+			e->unseen_ns = s->heard_ns;
+	}
+	supply_clear(e);
 }
 
 void supply_clear(struct engine *e)
@@ -191,8 +292,9 @@ void engine_session_ready(struct engine *e, const struct wire_ready *m, int64_t 
 	if (!s || s->state != SUPPLY_CONNECTING)
 		return;
 	s->state = SUPPLY_IDLE;
-	s->since_ns = now_ns;
+	s->since_ns = s->ready_ns = s->heard_ns = now_ns;
 	e->protocol = m->protocol;
+	supply_seen(e, now_ns);
 	if (e->trouble != TROUBLE_NONE && e->trouble != TROUBLE_FULL &&
 	    e->trouble != TROUBLE_READONLY)
 		engine_well(e, now_ns);
@@ -220,19 +322,19 @@ void engine_session_gone(struct engine *e, const struct wire_gone *m, int64_t no
 		return;
 
 	bool connecting = s->state == SUPPLY_CONNECTING, idle = s->state == SUPPLY_IDLE;
+	bool broken = m->trouble == TROUBLE_PROTOCOL || m->trouble == TROUBLE_UNREACHABLE ||
+	              m->trouble == TROUBLE_TIMEOUT;
 
+	supply_unseen(e, s, !broken ? SIGHT_GAP : connecting ? SIGHT_REFUSED : SIGHT_BROKEN,
+	              now_ns);
 	HASH_DEL(e->sessions, s);
 	free(s);
 	if (m->trouble == TROUBLE_NONE || m->trouble >= TROUBLE_KINDS)
 		return;
 	/* An idle session that the server let go is simply replaced; what the server said late
-	 * about its options or its disk counts. But it may have gone down with its host, and what
-	 * it confirmed lately with it. */
-	if (idle && (m->trouble == TROUBLE_PROTOCOL || m->trouble == TROUBLE_UNREACHABLE ||
-	             m->trouble == TROUBLE_TIMEOUT)) {
-		trust_reconnected(e, TRUST_AWAY_NS, now_ns);
+	 * about its options or its disk counts. */
+	if (idle && broken)
 		return;
-	}
 	if (!connecting && !idle)
 		return; /* its batch tells */
 	if (m->trouble == TROUBLE_BUSY && supply_shrink(e, now_ns))

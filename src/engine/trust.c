@@ -5,7 +5,11 @@
  * while n + 1 is written to the other, so a crash between cannot mislead. Every list asks for the
  * proof of the present generation; deletions go only with a proof of the last ten seconds. A failed
  * proof, or answers "new" for confirmed names in several directories, drop the trust: the tree is
- * compared, deletions wait, and a new stamp ends it.
+ * compared, deletions wait. A stamp written at once and proven at the end of the compare tells that
+ * it has been one target throughout.
+ *
+ * A target that loses its power keeps its stamps and may lose what it confirmed in its last two
+ * minutes. Whenever nobody can vouch for a stretch of time (supply.c) that is compared by content.
  */
 #include "base/log.h"
 #include "base/mem.h"
@@ -15,8 +19,15 @@
 #define GROWTH_NS        (10 * NS_PER_S)
 #define CONTRADICTION_NS (600 * NS_PER_S)
 #define RECENT_NS        (120 * NS_PER_S)
-#define AWAY_NS          (5 * NS_PER_S)
+#define AWAY_NS          (5 * NS_PER_S)   /* longer than this a target may have lost its power */
+#define KEEP_NS          (600 * NS_PER_S) /* RECENT_NS and the time until a dead session shows */
+#define TURN_NS          (240 * NS_PER_S)
 #define BLIND_NS         (3600 * NS_PER_S)
+
+static struct recent *trust_recent(const struct engine *e, size_t i)
+{
+	return &e->recents[(e->recent_first + i) % RECENT_MAX];
+}
 
 static bool trust_stamps(const struct engine *e)
 {
@@ -32,7 +43,9 @@ bool trust_allows_deletions(const struct engine *e, int64_t now_ns)
 
 uint64_t trust_proof(const struct engine *e)
 {
-	return trust_stamps(e) && !e->unproven ? ledger_generation(e->ledger) : 0;
+	if (!trust_stamps(e))
+		return 0;
+	return e->unproven ? e->trial : ledger_generation(e->ledger);
 }
 
 static bool trust_in_flight(const struct engine *e, bool serving, uint64_t parity)
@@ -48,7 +61,7 @@ static bool trust_in_flight(const struct engine *e, bool serving, uint64_t parit
 
 /* What the compare found has been sent. Marks that wait for deletions (a directory that became a
  * file) cannot count: deletions wait for this. */
-static bool trust_healed(const struct engine *e, int64_t now_ns)
+bool trust_healed(const struct engine *e, int64_t now_ns)
 {
 	return e->unproven && !e->compare_running && !e->flights && !e->looks &&
 	       !(pathset_ready(e->set, now_ns) & ~(1u << BATCH_DELETE));
@@ -64,7 +77,7 @@ uint64_t trust_serve(const struct engine *e, int64_t now_ns)
 	if (trust_in_flight(e, false, next))
 		return 0; /* its file is being proven by a batch that is still under way */
 	if (e->unproven)
-		return trust_healed(e, now_ns) ? next : 0;
+		return e->trial ? 0 : next;
 	if (generation == 0)
 		return next;
 	return e->confirmed_since && now_ns - e->generation_ns >= GROWTH_NS ? next : 0;
@@ -76,42 +89,88 @@ bool trust_wants_probe(const struct engine *e, bool deletions, int64_t now_ns)
 		return false;
 	if (trust_serve(e, now_ns) != 0)
 		return true;
-	return deletions && !e->unproven && !trust_allows_deletions(e, now_ns) &&
-	       ledger_generation(e->ledger) != 0;
+	if (trust_proof(e) == 0 || trust_in_flight(e, false, trust_proof(e)))
+		return false;
+	if (e->unproven)
+		return trust_healed(e, now_ns);
+	return e->probe_due || (deletions && !trust_allows_deletions(e, now_ns));
+}
+
+/* What was confirmed lately is in doubt until the target is in sight again. */
+bool trust_doubts(const struct engine *e)
+{
+	return e->unseen_ns && e->unseen != SIGHT_GAP && e->recent_count &&
+	       trust_recent(e, e->recent_count - 1)->at_ns >= e->unseen_ns - RECENT_NS;
 }
 
 int64_t trust_deadline(const struct engine *e)
 {
+	if (trust_doubts(e))
+		return supply_connecting(e) ? INT64_MAX : e->unseen_ns;
 	if (!trust_stamps(e) || !e->confirmed_since || e->unproven)
 		return INT64_MAX;
 	return e->generation_ns + GROWTH_NS;
 }
 
-void trust_proven(struct engine *e, uint64_t generation, int64_t now_ns)
+static void trust_grown(struct engine *e, uint64_t generation, int64_t now_ns)
 {
-	if (generation == ledger_generation(e->ledger) && !e->unproven)
-		e->proven_ns = now_ns;
+	ledger_set_generation(e->ledger, generation);
+	e->generation_ns = now_ns;
+	e->confirmed_since = false;
+	e->unproven = e->probe_due = false;
+	e->trial = 0;
+	e->proven_ns = now_ns;
+}
+
+/* While trust is lost the ledger keeps the old generation: a daemon that dies now finds it
+ * disproved at its next start. */
+void trust_served(struct engine *e, const struct flight *f, int64_t now_ns)
+{
+	if (e->unproven)
+		e->trial = f->serve;
+	else
+		trust_grown(e, f->serve, now_ns);
+}
+
+void trust_proven(struct engine *e, const struct flight *f, int64_t now_ns)
+{
+	if (f->ready_ns < e->trusted_from_ns || f->proof != trust_proof(e))
+		return;
+	if (e->unproven) {
+		if (f->heals)
+			trust_grown(e, f->proof, now_ns);
+		return;
+	}
+	e->proven_ns = now_ns;
+	e->probe_due = false;
+}
+
+/* Without stamps the compare alone ends it. */
+void trust_step(struct engine *e, int64_t now_ns)
+{
+	if (e->unproven && !trust_stamps(e) && trust_healed(e, now_ns))
+		e->unproven = false;
 }
 
 static void trust_compare(struct engine *e, const char *why, int64_t now_ns)
 {
 	e->proven_ns = 0;
+	e->probe_due = false;
 	if (!e->unproven)
 		engine_say(e, LOG_WARN, "target.unproven",
 		           "%s. The tree is compared with the target; deletions wait until that is "
 		           "done",
 		           why);
-	if (e->compare_running && e->unproven)
-		return;
 	e->unproven = true;
-	supply_close_idle(e);
+	e->trial = 0;
+	supply_close_idle(e, now_ns);
 	engine_compare(e, MARK_QUICK, BORN_NONE, now_ns);
 }
 
-void trust_disproved(struct engine *e, int64_t now_ns)
+void trust_disproved(struct engine *e, const struct flight *f, int64_t now_ns)
 {
-	if (e->unproven)
-		return;
+	if (f->proof != trust_proof(e))
+		return; /* of an earlier target */
 	trust_compare(e,
 	              "the target does not carry the stamp that was left there: it was replaced or "
 	              "put back to an earlier state",
@@ -134,7 +193,8 @@ void trust_contradiction(struct engine *e, struct bytes path, int64_t now_ns)
 	e->contradiction_ns[0] = now_ns;
 	if (e->contradiction_ns[CONTRADICTIONS - 1] &&
 	    now_ns - e->contradiction_ns[CONTRADICTIONS - 1] < CONTRADICTION_NS) {
-		trust_compare(e, "the target lacks several entries that it had confirmed", now_ns);
+		if (!e->compare_running || !e->unproven)
+			trust_compare(e, "the target lacks several entries that it had confirmed", now_ns);
 		return;
 	}
 	engine_say(e, LOG_WARN, "target.contradiction",
@@ -164,54 +224,125 @@ void engine_compare(struct engine *e, enum mark_action action, uint64_t born, in
 	e->ops->look(e->arg, look->token, &m, 1);
 }
 
+static void trust_drop_oldest(struct engine *e)
+{
+	free(e->recents[e->recent_first].p);
+	e->recent_first = (e->recent_first + 1) % RECENT_MAX;
+	e->recent_count--;
+	if (e->recent_unsaved > e->recent_count)
+		e->recent_unsaved = e->recent_count;
+}
+
 /* What was confirmed lately may not have reached the target's disk when it lost its power. */
 void trust_confirmed(struct engine *e, struct bytes path, int64_t now_ns)
 {
-	size_t at;
+	bool compared = aged_has(e->content_due, path);
 
-	while (e->recent_count && now_ns - e->recents[e->recent_first].at_ns > RECENT_NS) {
-		free(e->recents[e->recent_first].p);
-		e->recent_first = (e->recent_first + 1) % RECENT_MAX;
-		e->recent_count--;
-	}
 	if (!e->recents)
 		e->recents = mem_array(RECENT_MAX, sizeof(*e->recents));
+	while (e->recent_count && now_ns - trust_recent(e, 0)->at_ns > KEEP_NS)
+		trust_drop_oldest(e);
 	if (e->recent_count == RECENT_MAX) {
-		e->recent_lost_ns = e->recents[e->recent_first].at_ns;
-		free(e->recents[e->recent_first].p);
-		e->recent_first = (e->recent_first + 1) % RECENT_MAX;
-		e->recent_count--;
+		e->recent_lost_ns = trust_recent(e, 0)->at_ns;
+		trust_drop_oldest(e);
 	}
-	at = (e->recent_first + e->recent_count++) % RECENT_MAX;
-	e->recents[at] = (struct recent){mem_dup(path.p, path.n), path.n, now_ns};
+	*trust_recent(e, e->recent_count++) =
+	        (struct recent){mem_dup(path.p, path.n), path.n, now_ns, compared};
+	e->recent_unsaved++;
 }
 
-void trust_reconnected(struct engine *e, int64_t away_ns, int64_t now_ns)
+/* Two files in turn: what the older one holds has been confirmed for long, except for what still
+ * waits for its compare. */
+static size_t trust_turn(struct engine *e, struct bytes *paths, size_t n, int64_t now_ns)
 {
-	int64_t since = now_ns - away_ns - RECENT_NS;
+	struct aged_path *a, *next;
 
-	if (away_ns < TRUST_AWAY_NS)
-		return;
-	if (!trust_stamps(e) && away_ns > BLIND_NS) {
-		engine_compare(e, MARK_QUICK, BORN_NONE, now_ns);
-		return;
+	e->recent_turned_ns = now_ns;
+	if (e->config.recents->discard_old(e->config.recents) < 0 ||
+	    e->config.recents->switch_over(e->config.recents) < 0)
+		e->recent_failed = true; /* then they grow up to their bound */
+	HASH_ITER (hh, e->content_due, a, next) {
+		paths[n++] = (struct bytes){a->p, a->n};
 	}
-	if (e->recent_lost_ns > since)
+	return n;
+}
+
+/* Puts what was confirmed since the last call where the next start finds it. */
+void trust_save(struct engine *e, int64_t now_ns)
+{
+	bool turn = now_ns - e->recent_turned_ns > TURN_NS;
+	size_t n = 0, due = turn ? HASH_COUNT(e->content_due) : 0;
+	struct bytes *paths;
+
+	if (!e->config.recents || !e->recent_unsaved)
+		return;
+	paths = mem_array(e->recent_unsaved + due, sizeof(*paths));
+	if (turn)
+		n = trust_turn(e, paths, n, now_ns);
+	for (size_t i = e->recent_count - e->recent_unsaved; i < e->recent_count; i++)
+		paths[n++] = (struct bytes){trust_recent(e, i)->p, trust_recent(e, i)->n};
+	bool failed = e->config.recents->append(e->config.recents, paths, n) < 0;
+
+	if (failed && !e->recent_failed)
+		engine_say(e, LOG_WARN, "ledger.recents",
+		           "what the target confirms cannot be noted: after a power loss at the "
+		           "target together with a restart here, run a compare");
+	e->recent_failed = failed;
+	e->recent_unsaved = 0;
+	free(paths);
+}
+
+static bool trust_recall_one(struct bytes path, void *arg)
+{
+	struct engine *e = arg;
+
+	if (e->recent_count == RECENT_MAX)
+		return false;
+	trust_confirmed(e, path, e->recent_turned_ns);
+	return true;
+}
+
+/* What an earlier run noted: the target may have lost its power while nobody watched. Its born is
+ * that of the oldest change: a barrier does not promise what is in doubt. */
+void trust_recall(struct engine *e, int64_t now_ns)
+{
+	e->recent_turned_ns = now_ns;
+	if (!e->config.recents)
+		return;
+	e->config.recents->each(e->config.recents, trust_recall_one, e);
+	e->recent_unsaved = 0;
+	if (e->recent_count == RECENT_MAX)
 		engine_compare(e, MARK_QUICK, BORN_NONE, now_ns);
 	for (size_t i = 0; i < e->recent_count; i++) {
-		struct recent *r = &e->recents[(e->recent_first + i) % RECENT_MAX];
+		struct recent *r = trust_recent(e, i);
 
-		if (r->at_ns >= since)
-			engine_put_look(e, (struct bytes){r->p, r->n}, BORN_NONE, now_ns, true,
-			                now_ns);
-		free(r->p);
+		engine_put_look(e, (struct bytes){r->p, r->n}, 0, now_ns, true, now_ns);
 	}
-	e->recent_count = 0;
+}
+
+void trust_away(struct engine *e, int64_t since_ns, enum sight how, int64_t now_ns)
+{
+	int64_t away_ns = now_ns - since_ns, from_ns = since_ns - RECENT_NS;
+
+	if (away_ns < AWAY_NS && how != SIGHT_REFUSED)
+		return;
+	if (how != SIGHT_GAP)
+		e->probe_due = true; /* another one? not only the next change is to tell */
+	e->proven_ns = 0;
+	e->trusted_from_ns = now_ns;
+	if ((!trust_stamps(e) && away_ns > BLIND_NS) || e->recent_lost_ns > from_ns)
+		engine_compare(e, MARK_QUICK, BORN_NONE, now_ns);
+	for (size_t i = 0; i < e->recent_count; i++) {
+		struct recent *r = trust_recent(e, i);
+
+		if (r->at_ns >= from_ns && (how != SIGHT_GAP || !r->compared))
+			engine_put_look(e, (struct bytes){r->p, r->n}, 0, now_ns, true, now_ns);
+	}
 }
 
 void trust_done(struct engine *e)
 {
-	for (size_t i = 0; i < e->recent_count; i++)
-		free(e->recents[(e->recent_first + i) % RECENT_MAX].p);
+	while (e->recent_count)
+		trust_drop_oldest(e);
 	free(e->recents);
 }

@@ -61,16 +61,17 @@ void zombie_step(struct engine *e, int64_t now_ns)
 	}
 }
 
-/* A name whose removal was just confirmed may still be written by a zombie: it stays intended, so
- * that the ledger does not forget it (I11) and the look at the zombie's end finds it. */
-void zombie_intend(struct engine *e, struct bytes gone)
+/* What was just confirmed may still be written by a zombie: it stays intended. So the ledger does
+ * not forget a name whose removal was confirmed (I11), and a daemon that dies before the zombie
+ * finds its paths at the next start (I13). */
+void zombie_intend(struct engine *e, struct bytes path, bool below)
 {
 	for (const struct zombie *z = e->zombies; z; z = z->next) {
 		for (size_t i = 0; i < z->count; i++) {
-			struct bytes path = z->marks[i].path;
+			struct bytes mine = z->marks[i].path;
 
-			if (bytes_equal(path, gone) || path_below(path, gone))
-				(void)ledger_intend(e->ledger, &path,
+			if (bytes_equal(mine, path) || (below && path_below(mine, path)))
+				(void)ledger_intend(e->ledger, &mine,
 				                    1); /* ledger_trouble() tells */
 		}
 	}

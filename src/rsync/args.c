@@ -71,8 +71,6 @@ static char *bundle(enum session_class class, const struct session_options *o)
 static void add_transfer_options(struct list *l, enum session_class class,
                                  const struct session_options *o)
 {
-	if (!o->no_ns && o->times)
-		add(l, mem_strdup("-@-1"));
 	if (o->compress) /* zlibx, understood since 3.1.1 and never negotiated */
 		add(l, mem_strdup("--new-compress"));
 	if (o->inplace)
@@ -117,6 +115,10 @@ char **session_args(enum session_kind kind, enum session_class class,
 
 	add(&l, mem_strdup("--server"));
 	add(&l, bundle(class, o));
+	/* In nanoseconds, in every class: the receiver restores a directory's time at its end only
+	 * when it differs by this measure. */
+	if (!o->no_ns && o->times)
+		add(&l, mem_strdup("-@-1"));
 	if (is_delete(class)) {
 		add(&l, mem_strdup("--delete"));
 		/* Or else the receiver does not say what it deleted. */

@@ -24,6 +24,11 @@ enum done {
 	DONE_LAST, /* protocol 31 and later */
 };
 
+static enum done last_done(const struct session *s)
+{
+	return s->protocol >= 31 ? DONE_LAST : DONE_GOODBYE;
+}
+
 static bool dry_run(const struct session *s)
 {
 	return s->class == SESSION_COMPARE || s->class == SESSION_CHECKSUM ||
@@ -86,11 +91,10 @@ static void closed(struct session *s)
  * answered, and means that a stretch is over, only when its turn has come. */
 static void answer_done(struct session *s)
 {
-	enum done last = s->protocol >= 31 ? DONE_LAST : DONE_GOODBYE;
 	char zero = 0;
 
 	s->dones_out++;
-	if (s->dones_out == (unsigned)last) {
+	if (s->dones_out == (unsigned)last_done(s)) {
 		closed(s);
 		return;
 	}
@@ -128,7 +132,8 @@ static int take_done(struct session *s)
 
 	if (++s->dones > DONE_LAST)
 		return session_breach(s, "an end after the end");
-	if (s->dones == DONE_REDO)
+	/* The marks before it come in one bunch, ahead of the restored times of directories. */
+	if (s->dones == (unsigned)last_done(s))
 		event_queue_add(&s->events, &event);
 	t = mem_alloc(sizeof(*t));
 	t->kind = TASK_DONE;

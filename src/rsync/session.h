@@ -171,9 +171,8 @@ enum session_event_kind {
 	SESSION_EV_DELETED, /* `text` = name (path), is_dir */
 	SESSION_EV_MESSAGE, /* `text`, level: an error, warning or info text of the peer, raw bytes,
 	                       its last newline cut */
-	SESSION_EV_PHASE,  /* the second DONE arrived: everything of phase 1 is through. Files asked
-	                    * for again (redo) are not covered:  they have their SUCCESS, or without
-	                    * acks CLOSED */
+	SESSION_EV_PHASE,  /* the receiver's last DONE arrived: everything is through, redone files,
+	                    * deletions and the times of directories, which it restores at its end */
 	SESSION_EV_CLOSED, /* goodbye complete; write what output is left, then EOF may be awaited
 	                    */
 };

@@ -250,9 +250,9 @@ static void look_self(struct source *s, uint32_t node, const struct look *look)
 void look_batch(struct source *s, uint32_t node, const struct backlog_dir *dir)
 {
 	struct look look = {.jobs = s->attached, .least = MARK_LOOK};
+	struct look self = {0}, oldest = {.born = BORN_NONE};
 	struct view v = {.fd = -1};
 	struct backlog_name n;
-	bool self = false;
 	uint32_t at = dir->first;
 	int rc = 0;
 
@@ -262,18 +262,20 @@ void look_batch(struct source *s, uint32_t node, const struct backlog_dir *dir)
 		look.born = n.drain;
 		look.since_ns = n.since_ns;
 		look.bits = n.bits;
+		if (look.born < oldest.born)
+			oldest = look;
 		if (!n.name.n)
-			self = true;
+			self = look;
 		else if (rc == 0)
 			look_name(s, &v, n.name, &look);
 		else if (rc == -EAGAIN)
 			park_name(s, node, n.name, &look);
 	}
 	look_close(&v);
-	if (self)
-		look_self(s, node, &look);
+	if (self.jobs)
+		look_self(s, node, &self);
 	if (rc == -EAGAIN)
-		park_suspect(s, node, &look);
+		park_suspect(s, node, &oldest);
 	else if (rc != 0)
 		look_failed(s, node, rc);
 	if (!dir->whole)

@@ -245,6 +245,10 @@ static enum trouble trouble_of_errno(const struct link *l, int error)
 
 void link_ended(struct link *l, int error, int64_t now_ns)
 {
+	if (l->state != LINK_ZOMBIE)
+		link_take_events(l, now_ns); /* what it said before */
+	if (l->state == LINK_OVER)
+		return;
 	l->peer_gone = true;
 	if (l->state == LINK_ZOMBIE) {
 		close_socket(l);
@@ -253,6 +257,12 @@ void link_ended(struct link *l, int error, int64_t now_ns)
 		return;
 	}
 	session_eof(l->session);
+	/* In the goodbye that passes for its end; with items open it is not. */
+	if (l->cargo && session_state(l->session) == SESSION_CLOSED) {
+		link_give_up(l, TROUBLE_PROTOCOL, BYTES("the server hung up in the goodbye"),
+		             now_ns);
+		return;
+	}
 	link_take_events(l, now_ns);
 	if (l->state == LINK_LEAVING)
 		say_gone(l, TROUBLE_NONE, (struct bytes){0}, false);
@@ -287,6 +297,8 @@ static void take_event(struct link *l, const struct session_event *ev)
 	struct part *part = NULL;
 
 	if (!c) {
+		if (ev->kind == SESSION_EV_REQUEST)
+			session_no_send(l->session);
 		if (ev->kind == SESSION_EV_MESSAGE &&
 		    (ev->level == SESSION_ERROR || ev->level == SESSION_ERROR_XFER)) {
 			free(l->last_error);

@@ -124,10 +124,17 @@ static void settle_compared(struct cargo *c, struct part *part, const char *why)
 		cargo_settle(c, part, part->differs ? WIRE_DISPROVED : WIRE_PROVEN);
 }
 
-static void settle_file(struct cargo *c, struct part *part)
+/* Up to the end of the goodbye a file may still be asked for again, and confirmed later. */
+static bool may_follow(const struct cargo *c, const struct part *part)
 {
-	/* What was asked for again is confirmed behind the phase's end. */
 	if (part->redo)
+		return true;
+	return !part->text && (c->no_ack ? (part->flags & WIRE_DATA_SENT) != 0 : !part->success);
+}
+
+static void settle_file(struct cargo *c, struct part *part, bool closed)
+{
+	if (!closed && may_follow(c, part))
 		return;
 	if (part->success)
 		confirm(c, part);
@@ -162,7 +169,7 @@ static void settle_at_phase(struct cargo *c, struct part *part, struct walk *w, 
 	switch ((enum part_kind)part->kind) {
 	case PART_FILE:
 	case PART_STAMP:
-		settle_file(c, part);
+		settle_file(c, part, false);
 		break;
 	case PART_DIR:
 		if (part->text || why)
@@ -218,9 +225,8 @@ void verdict_closed(struct cargo *c)
 	for (size_t i = 0; i < c->parts_n; i++) {
 		struct part *part = &c->parts[i];
 
-		part->redo = false;
 		if (!part->settled && (part->kind == PART_FILE || part->kind == PART_STAMP))
-			settle_file(c, part);
+			settle_file(c, part, true);
 	}
 }
 

@@ -15,9 +15,9 @@ void verdict_item(struct cargo *c, struct part *part, unsigned iflags);
 void verdict_stamp_request(struct cargo *c, struct part *part, unsigned iflags);
 void verdict_success(struct cargo *c, struct part *part);
 void verdict_message(struct cargo *c, enum session_level level, struct bytes text);
-/* The second DONE: settles everything but what is being repeated. */
+/* The second DONE: settles everything but files that may still be repeated or confirmed. */
 void verdict_phase(struct cargo *c);
-/* The goodbye is complete: settles what was repeated, too. */
+/* The goodbye is complete: settles these, too. */
 void verdict_closed(struct cargo *c);
 /* Nothing more will come; `begun`: list bytes have left. */
 void verdict_end(struct cargo *c, bool begun);

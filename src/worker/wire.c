@@ -424,3 +424,23 @@ int wire_get_id(struct bytes payload, uint64_t *ret)
 	*ret = cursor_le64(&c);
 	return finish(&c);
 }
+
+const char *wire_result_word(enum wire_result result)
+{
+	static const char *const words[WIRE_RESULTS] = {
+	        [WIRE_ACKED] = "acked",
+	        [WIRE_MOVED] = "moved",
+	        [WIRE_VANISHED] = "vanished",
+	        [WIRE_UNREADABLE] = "unreadable",
+	        [WIRE_FAILED] = "failed",
+	        [WIRE_KEPT] = "kept",
+	        [WIRE_UNSENT] = "unsent",
+	        [WIRE_UNKNOWN] = "unknown",
+	        [WIRE_CONTEXT] = "context",
+	        [WIRE_CONTEXT_MOVED] = "context-moved",
+	        [WIRE_PROVEN] = "proven",
+	        [WIRE_DISPROVED] = "disproved",
+	};
+
+	return result < WIRE_RESULTS && words[result] ? words[result] : "?";
+}

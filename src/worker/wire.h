@@ -51,7 +51,7 @@ struct wire_session {
 	uint8_t kind, class; /* enum session_kind, session_class */
 	bool tls; /* the descriptor leads to a TLS relay: its end of file proves nothing about the
 	             peer (I13) */
-	bool remote_exit; /* zombie ends only with wire_gone.exit known to the loop (ssh) */
+	bool remote_exit; /* reached through ssh: end of file is ssh's, not the server's (I13) */
 	char *path, *module, *user,
 	        *password; /* owned by whoever decoded; password freed by mem_free_secret */
 };
@@ -65,7 +65,7 @@ enum wire_item_flag {
 struct wire_item {
 	struct bytes path;
 	uint8_t flags;   /* DIR: for deletions "was a directory"; STAMP: a stamp file, not in the
-	                  * tree: mtime_s is its   generation; SERVE: a stamp that is to be written
+	                  * tree: mtime_s is its generation; SERVE: a stamp that is to be written
 	                  * (else only proven) */
 	int64_t mtime_s; /* STAMP only */
 };
@@ -94,6 +94,8 @@ enum wire_result {
 	WIRE_DISPROVED,     /* stamp: missing or another generation */
 	WIRE_RESULTS,
 };
+const char *wire_result_word(enum wire_result result); /* "acked", ... for logs */
+
 enum wire_result_flag {
 	WIRE_RACY = 1,
 	WIRE_WAS_NEW = 2 /* the receiver did not have the name */,

@@ -2,12 +2,12 @@
 """Files of at most 600 lines, functions of at most 60.
 
 The tolerance: up to 700 and 80 is listed but passes, since a forced cut can read worse than ten lines more;
-beyond that it fails. A test's main() is a list and may be longer.
+beyond that it fails. A test file is a list of cases, and its main() a list of them: 900 lines, and any main().
 """
 
 from sources import c_files, report, text_of
 
-FILE_LINES, FILE_LIMIT = 600, 700
+FILE_LINES, FILE_LIMIT, TEST_FILE_LIMIT = 600, 700, 900
 FUNCTION_LINES, FUNCTION_LIMIT = 60, 80
 
 
@@ -30,8 +30,9 @@ def main():
     findings, listed = [], []
     for path in c_files("src", "tests", "bench"):
         lines = text_of(path).splitlines()
+        limit = TEST_FILE_LIMIT if path.startswith("tests/") else FILE_LIMIT
         if len(lines) > FILE_LINES:
-            (findings if len(lines) > FILE_LIMIT else listed).append(f"{path}: {len(lines)} lines")
+            (findings if len(lines) > limit else listed).append(f"{path}: {len(lines)} lines")
         for number, header, length in functions(lines):
             if path.startswith("tests/") and header.startswith("int main("):
                 continue

@@ -1,5 +1,9 @@
 #!/usr/bin/python3
-"""clang-tidy with .clang-tidy over every file of src/ that the build compiles, two at a time."""
+"""clang-tidy with .clang-tidy over every file of src/ that the build compiles, two at a time.
+
+The analyzer runs in its shallow mode: a fifth of the time, and without most of its guesses about what a
+function that it half knows might return.
+"""
 
 import concurrent.futures
 import json
@@ -10,8 +14,11 @@ import subprocess
 from sources import BUILD, ROOT, report
 
 
+ANALYZER = [f"--extra-arg={word}" for word in ("-Xclang", "-analyzer-config", "-Xclang", "mode=shallow")]
+
+
 def tidy(path):
-    run = subprocess.run(["clang-tidy", "-p", BUILD, "--quiet", path], cwd=ROOT, capture_output=True, text=True)
+    run = subprocess.run(["clang-tidy", "-p", BUILD, "--quiet", *ANALYZER, path], cwd=ROOT, capture_output=True, text=True)
     # A header's finding comes once for each file that includes it.
     found = re.findall(r"^(\S+:\d+:\d+: (?:warning|error): .*)$", run.stdout + run.stderr, re.MULTILINE)
     if run.returncode and not found:

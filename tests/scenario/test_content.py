@@ -90,19 +90,6 @@ def test_chown_r_of_10000_files_sends_attributes_only(box):
         {k: v for k, v in before.items() if "/.lockstep/" not in k}
 
 
-def test_rename_of_a_directory_sends_no_contents(box):
-    """A build that sees a delete and a create sends everything again."""
-    src, server = box.dir("src"), box.rsyncd()
-    box.fill(src + "/old", 500, size=20000)
-    ls = box.lockstep(src, [server]).settle(30)
-    proc.stays(lambda: True, 0.1)
-    sent = ls.job()["bytes_out"]
-    os.rename(src + "/old", src + "/new")
-    ls.settle(30)
-    box.check_equal(src, server)
-    assert ls.job()["bytes_out"] - sent < total_bytes(src) // 10
-
-
 def test_change_in_a_big_file_sends_the_change(box):
     """A build that sends whole files sends 64 MB for one byte."""
     src, server = box.dir("src"), box.rsyncd()

@@ -63,7 +63,6 @@ void model_copy(struct model *to, const struct model *from)
 		n->fp = e->fp;
 		n->content = e->content;
 		n->foreign = e->foreign;
-		n->written_ns = e->written_ns;
 	}
 }
 

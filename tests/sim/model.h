@@ -13,7 +13,6 @@ struct entry {
 	struct fingerprint fp;
 	uint64_t content;   /* stands for the bytes: equal contents have equal numbers */
 	bool foreign;       /* target: somebody else put it there */
-	int64_t written_ns; /* target: when; what is younger than the last sync may be lost */
 	UT_hash_handle hh;
 };
 

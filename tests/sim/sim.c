@@ -17,10 +17,11 @@ static bool run_seed(uint64_t seed, unsigned steps, uint64_t *figures)
 	bool ok;
 
 	w->random = seed * 0x9e3779b97f4a7c15u + 0x1234567;
-	w->now_ns = 1000 * S;
+	w->now_ns = w->synced_ns = 1000 * S;
 	w->events_tail = &w->events;
 	w->store = memstore_new();
 	w->log = memlog_new();
+	w->recents = memlog_new();
 	world_start_daemon(w);
 	for (unsigned i = 0; i < steps && !w->violation; i++) {
 		world_step(w);
@@ -47,6 +48,7 @@ static bool run_seed(uint64_t seed, unsigned steps, uint64_t *figures)
 	ledger_drop(w->ledger);
 	memstore_free(w->store);
 	memlog_free(w->log);
+	memlog_free(w->recents);
 	model_clear(&w->source);
 	model_clear(&w->target);
 	model_clear(&w->synced);

@@ -45,14 +45,14 @@ void source_event(struct world *w, struct bytes path, unsigned bits)
 	w->drain++;
 	if (w->event_count > QUEUE_MAX) { /* the kernel queue overflows: everything later is lost */
 		for (e = w->events; e; e = e->next) {
-			if (e->subtree && !e->path[0] && !e->token)
+			if (e->subtree && !e->path[0] && !e->asked)
 				return;
 		}
 		e = mem_alloc(sizeof(*e));
 		e->subtree = true;
 	} else {
 		for (e = w->events; e; e = e->next) { /* merged with an earlier one */
-			if (!e->token && !e->subtree && bytes_equal(bytes_of(e->path), path)) {
+			if (!e->asked && !e->subtree && bytes_equal(bytes_of(e->path), path)) {
 				e->bits |= bits;
 				return;
 			}
@@ -168,6 +168,13 @@ static void change_rename(struct world *w, struct bytes path, struct entry *e)
 	touch_parent(w, target);
 	source_event(w, bytes_of(old), BACKLOG_META);
 	source_event(w, target, BACKLOG_DATA);
+}
+
+void source_touch(struct world *w)
+{
+	struct bytes path = BYTES("z");
+
+	change_write(w, path, model_find(&w->source, path));
 }
 
 void source_change(struct world *w)

@@ -154,7 +154,6 @@ static void ensure_parents(struct world *w, struct bytes path)
 		t->foreign = false;
 	}
 	t->fp = s->fp;
-	t->written_ns = w->now_ns;
 }
 
 static void apply_stamp(struct world *w, struct server *s, size_t i)
@@ -165,8 +164,7 @@ static void apply_stamp(struct world *w, struct server *s, size_t i)
 	if (it->item.flags & WIRE_ITEM_SERVE) {
 		t = model_put(&w->target, it->item.path);
 		t->fp.mtime_ns = it->item.mtime_s * S;
-		t->written_ns = w->now_ns;
-		report(w, s, i, WIRE_ACKED, &t->fp, 0);
+			report(w, s, i, WIRE_ACKED, &t->fp, 0);
 	} else {
 		bool proven = t && t->fp.mtime_ns == it->item.mtime_s * S;
 
@@ -179,10 +177,6 @@ static void apply_deletion(struct world *w, struct server *s, size_t i)
 	struct server_item *it = &s->items[i];
 	struct entry *t = model_find(&w->target, it->item.path);
 
-	if (it->exists) {
-		report(w, s, i, WIRE_VANISHED, NULL, 0);
-		return;
-	}
 	if (t && t->foreign) { /* a name the ledger holds was taken over by somebody */
 		struct belief belief;
 
@@ -203,25 +197,33 @@ static void apply_deletion(struct world *w, struct server *s, size_t i)
 	report(w, s, i, WIRE_ACKED, NULL, 0);
 }
 
+/* Our side finds another state of things than the batch was made for. */
+static bool vanished(struct world *w, struct server *s, size_t i)
+{
+	struct server_item *it = &s->items[i];
+	struct bytes dir = path_parent(it->item.path);
+	struct entry *d = dir.n ? model_find(&w->source, dir) : NULL;
+
+	if (s->class == SESSION_DELETE)
+		return it->exists;
+	if (dir.n && (!d || !S_ISDIR(d->fp.mode)) && s->state == SERVER_LISTED)
+		return true;
+	return !it->exists || S_ISDIR(it->seen.fp.mode) != !!(it->item.flags & WIRE_ITEM_DIR);
+}
+
 static void apply_entry(struct world *w, struct server *s, size_t i)
 {
 	struct server_item *it = &s->items[i];
 	struct bytes dir = path_parent(it->item.path);
-	struct entry *now = model_find(&w->source, it->item.path), *t, *d;
+	struct entry *now = model_find(&w->source, it->item.path), *t;
 	unsigned flags;
 	bool same, is_dir = it->seen.fp.mode && S_ISDIR(it->seen.fp.mode);
 
-	d = dir.n ? model_find(&w->source, dir) : NULL;
-	if (!it->exists || (dir.n && (!d || !S_ISDIR(d->fp.mode)) && s->state == SERVER_LISTED) ||
-	    is_dir != !!(it->item.flags & WIRE_ITEM_DIR)) {
-		report(w, s, i, WIRE_VANISHED, NULL, 0);
-		return;
-	}
-	if (s->state != SERVER_LISTED && dir.n && !model_find(&w->target, dir))
+	if (s->state == SERVER_LISTED)
+		ensure_parents(w, it->item.path);
+	t = dir.n ? model_find(&w->target, dir) : NULL;
+	if (dir.n && (!t || !S_ISDIR(t->fp.mode)))
 		return; /* a late server writes only into what is there */
-	ensure_parents(w, it->item.path);
-	if (dir.n && !model_find(&w->target, dir))
-		return;
 	t = model_find(&w->target, it->item.path);
 	flags = t ? 0 : WIRE_WAS_NEW;
 	if (t && S_ISDIR(t->fp.mode) && !is_dir && model_has_below(&w->target, it->item.path)) {
@@ -232,7 +234,6 @@ static void apply_entry(struct world *w, struct server *s, size_t i)
 	       S_ISREG(t->fp.mode);
 	t = model_put(&w->target, it->item.path);
 	t->foreign = false;
-	t->written_ns = w->now_ns;
 	if (!is_dir && (!same || s->class == SESSION_CONTENT)) {
 		/* An earlier process sends what it read; ours reads now. */
 		bool late = s->orphan || s->state != SERVER_LISTED;
@@ -249,18 +250,22 @@ static void apply(struct world *w, struct server *s, size_t i)
 {
 	world_trace(w, "server %llu state %d class %d applies %s", (unsigned long long)s->id,
 	            (int)s->state, (int)s->class, s->items[i].path);
-	if (s->target_id != w->target_id && s->class != SESSION_DELETE && !s->items[i].exists &&
-	    !(s->items[i].item.flags & WIRE_ITEM_STAMP)) {
+	if (!(s->items[i].item.flags & WIRE_ITEM_STAMP) && vanished(w, s, i)) {
 		report(w, s, i, WIRE_VANISHED, NULL, 0);
 		return;
 	}
 	if (s->target_id !=
 	    w->target_id) { /* it still works in the directory that was swapped away */
-		struct entry *t = model_find(&w->target, s->items[i].item.path);
+		struct entry *t, *next;
 
-		/* What is deleted there stays here, and the ledger lets it go: an extra. */
-		if (t && s->class == SESSION_DELETE)
-			t->foreign = true;
+		/* What is deleted there stays here, and the ledger lets it go: extras. */
+		HASH_ITER (hh, w->target.entries, t, next) {
+			struct bytes path = s->items[i].item.path;
+
+			if (s->class == SESSION_DELETE && (bytes_equal(entry_path(t), path) ||
+			                                   path_below(entry_path(t), path)))
+				t->foreign = true;
+		}
 		report(w, s, i, s->items[i].item.flags & WIRE_ITEM_STAMP ? WIRE_PROVEN : WIRE_ACKED,
 		       &s->items[i].seen.fp, 0);
 		return;
@@ -312,10 +317,44 @@ static bool serve_next(struct world *w, struct server *s)
 	return true;
 }
 
+/* Its host is gone. A packet of ours, the next keepalive at the latest, is answered with a reset
+ * once the host is back; before that nothing is heard. */
+static bool dead_step(struct world *w, struct server *s)
+{
+	if (s->state == SERVER_LISTED && w->down && w->now_ns < s->over_ns)
+		return false;
+	if (s->state == SERVER_READY && w->now_ns < s->over_ns)
+		return false;
+	world_trace(w, "server %llu is found dead", (unsigned long long)s->id);
+	if (s->state == SERVER_LISTED) {
+		for (size_t i = 0; i < s->count; i++) {
+			if (!s->items[i].done)
+				report(w, s, i, WIRE_UNKNOWN, NULL, 0);
+		}
+		finish(w, s, TROUBLE_PROTOCOL, false);
+	}
+	gone(w, s, s->state == SERVER_READY ? TROUBLE_PROTOCOL : TROUBLE_NONE, false);
+	server_free(w, s);
+	return true;
+}
+
+bool target_unnoticed(const struct world *w)
+{
+	for (const struct server *s = w->servers; s; s = s->next) {
+		if (s->dead)
+			return true;
+	}
+	return false;
+}
+
 static bool server_step(struct world *w, struct server *s)
 {
+	if (s->dead && s->state != SERVER_OVER)
+		return dead_step(w, s);
 	switch (s->state) {
 	case SERVER_CONNECTING:
+		if (w->down && world_random(w, 4) == 0)
+			return false; /* the handshake hangs until the host is back */
 		if (w->down) {
 			gone(w, s, TROUBLE_UNREACHABLE, false);
 			server_free(w, s);
@@ -373,7 +412,7 @@ bool target_step(struct world *w)
 
 static void cut(struct world *w, struct server *s, bool zombie)
 {
-	if (s->orphan || s->state == SERVER_ZOMBIE || s->state == SERVER_OVER)
+	if (s->orphan || s->dead || s->state == SERVER_ZOMBIE || s->state == SERVER_OVER)
 		return;
 	if (s->state != SERVER_LISTED) {
 		gone(w, s, TROUBLE_PROTOCOL, false);
@@ -409,11 +448,25 @@ static void cut_all(struct world *w, bool zombie)
 	for (bool again = true; again;) {
 		again = false;
 		for (struct server *s = w->servers; s; s = s->next) {
-			if (!s->orphan && s->state != SERVER_ZOMBIE && s->state != SERVER_OVER) {
+			if (!s->orphan && !s->dead && s->state != SERVER_ZOMBIE &&
+			    s->state != SERVER_OVER) {
 				cut(w, s, zombie);
 				again = true;
 				break;
 			}
+		}
+	}
+}
+
+void target_forget_past(struct world *w)
+{
+	for (bool again = true; again;) {
+		again = false;
+		for (struct server *s = w->servers; s && !again; s = s->next) {
+			again = s->target_id != w->target_id && !s->orphan && !s->dead &&
+			        s->state != SERVER_ZOMBIE && s->state != SERVER_OVER;
+			if (again)
+				cut(w, s, false);
 		}
 	}
 }
@@ -427,15 +480,50 @@ static void adopt_foreign(struct world *w)
 		struct belief belief;
 
 		ledger_get(w->ledger, entry_path(e), &belief);
-		if (belief.state == LEDGER_ABSENT && e->path[0] != '.')
+		if (!(belief.state & LEDGER_CONFIRMED) && e->path[0] != '.')
 			e->foreign = true;
 	}
+}
+
+static void target_sync(struct world *w)
+{
+	world_trace(w, "the target syncs");
+	w->synced_ns = w->now_ns;
+	model_copy(&w->synced, &w->target);
+}
+
+/* Of what was written since the last sync some has reached the disk, in no order. */
+static void lose_unsynced(struct world *w)
+{
+	struct model now = w->target;
+	struct entry **all;
+	size_t n;
+
+	w->target.entries = NULL;
+	model_copy(&w->target, &w->synced);
+	n = model_sorted(&now, &all);
+	for (size_t i = 0; i < n; i++) {
+		struct bytes path = entry_path(all[i]), dir = path_parent(path);
+		struct entry *t = model_find(&w->target, path), *d;
+
+		d = dir.n ? model_find(&w->target, dir) : NULL;
+		if (world_random(w, 3) || (dir.n && (!d || !S_ISDIR(d->fp.mode))) ||
+		    (!S_ISDIR(all[i]->fp.mode) && model_has_below(&w->target, path)))
+			continue;
+		t = t ? t : model_put(&w->target, path);
+		t->fp = all[i]->fp;
+		t->content = all[i]->content;
+		t->foreign = all[i]->foreign;
+	}
+	free(all);
+	model_clear(&now);
 }
 
 static void lose_power(struct world *w)
 {
 	world_trace(w, "fault: the target loses its power");
-	cut_all(w, false);
+	w->down = true;
+	w->down_until_ns = w->now_ns + (int64_t)(6 + world_random(w, 20)) * S;
 	for (struct server *s = w->servers, *next; s; s = next) {
 		next = s->next;
 		if (s->state == SERVER_ZOMBIE) { /* it died with its host */
@@ -443,25 +531,45 @@ static void lose_power(struct world *w)
 			server_free(w, s);
 		} else if (s->orphan) {
 			server_free(w, s);
+		} else if (s->state != SERVER_CONNECTING && !s->dead) {
+			s->dead = true;
+			s->over_ns = w->down_until_ns + (int64_t)world_random(w, 40) * S;
 		}
 	}
-	model_copy(&w->target, &w->synced);
+	lose_unsynced(w);
 	adopt_foreign(w);
-	w->down = true;
-	w->down_until_ns = w->now_ns + (int64_t)(6 + world_random(w, 20)) * S;
 }
 
 /* "Put back to yesterday": a state from before the present generation. A younger one cannot be told
  * from the present by its stamps, and nobody restores a backup that young. */
 static bool past_is_older(struct world *w)
 {
-	char name[24];
-	struct entry *stamp;
-	uint64_t generation = ledger_generation(w->ledger);
+	for (unsigned i = 0; i < 2; i++) {
+		struct entry *stamp;
+		char name[24];
 
-	(void)snprintf(name, sizeof(name), ".lockstep/sim.%u", (unsigned)(generation & 1));
-	stamp = model_find(&w->synced, bytes_of(name));
-	return !stamp || stamp->fp.mtime_ns != (int64_t)generation * S;
+		(void)snprintf(name, sizeof(name), ".lockstep/sim.%u", i);
+		stamp = model_find(&w->synced, bytes_of(name));
+		if (stamp && stamp->fp.mtime_ns >= (int64_t)ledger_generation(w->ledger) * S)
+			return false;
+	}
+	return true;
+}
+
+/* A file whose size and time are today's and whose bytes are not (the time was put back by hand) is
+ * found by a compare by content only: nobody is promised that for a restored target. */
+static void restore(struct world *w)
+{
+	struct entry *t, *next;
+
+	model_copy(&w->target, &w->synced);
+	HASH_ITER (hh, w->target.entries, t, next) {
+		struct entry *s = model_find(&w->source, entry_path(t));
+
+		if (s && S_ISREG(s->fp.mode) && S_ISREG(t->fp.mode) && s->fp.size == t->fp.size &&
+		    s->fp.mtime_ns == t->fp.mtime_ns)
+			model_remove(&w->target, t);
+	}
 }
 
 static void replace(struct world *w)
@@ -469,11 +577,12 @@ static void replace(struct world *w)
 	if (!past_is_older(w))
 		return;
 	world_trace(w, "fault: the target is replaced");
+	w->replaced = true;
 	w->target_id++;
 	if (world_random(w, 2))
 		model_clear(&w->target);
 	else
-		model_copy(&w->target, &w->synced);
+		restore(w);
 	adopt_foreign(w);
 }
 
@@ -522,8 +631,7 @@ void target_fault(struct world *w)
 		return;
 	case 5:
 	case 6: /* everything up to now reaches the disk */
-		world_trace(w, "the target syncs");
-		model_copy(&w->synced, &w->target);
+		target_sync(w);
 		return;
 	case 7:
 		w->frozen = !w->frozen;
@@ -538,7 +646,9 @@ void target_fault(struct world *w)
 
 void target_heal(struct world *w)
 {
-	if (w->down && (w->quiet || w->now_ns >= w->down_until_ns))
+	if (w->now_ns - w->synced_ns > 90 * S) /* no kernel keeps a dirty page for longer */
+		target_sync(w);
+	if (w->down && w->now_ns >= w->down_until_ns)
 		w->down = false;
 	if (w->full && (w->quiet || w->now_ns >= w->full_until_ns))
 		w->full = false;

@@ -76,6 +76,7 @@ static void ops_look(void *arg, uint64_t token, const struct mark *marks, size_t
 		e->born = marks[i].born;
 		e->since_ns = marks[i].since_ns;
 		e->token = i + 1 == n ? token : 0;
+		e->asked = true;
 		*w->events_tail = e;
 		w->events_tail = &e->next;
 		w->event_count++;
@@ -126,6 +127,7 @@ void world_start_daemon(struct world *w)
 	        .stamp = true,
 	        .first_generation = (uint64_t)(w->now_ns / S) + 1000,
 	        .seed = world_random(w, 1u << 30) + 1,
+	        .recents = w->recents,
 	};
 
 	w->ledger = ledger_new(w->store, w->log);
@@ -150,6 +152,7 @@ void world_drop_events(struct world *w)
 void world_crash(struct world *w)
 {
 	w->crashes++;
+	world_trace(w, "the daemon crashes");
 	target_orphan_all(w);
 	world_drop_events(w);
 	engine_free(w->engine);
@@ -244,14 +247,22 @@ void world_settle(struct world *w)
 {
 	int64_t limit_ns = w->now_ns + 7200 * S;
 	unsigned idle = 0;
+	bool unnoticed;
 
 	w->quiet = true;
 	w->frozen = false;
 	engine_set_frozen(w->engine, false, w->now_ns);
+	/* A target that was swapped is found out by the next list of a new session. */
+	if (w->replaced) {
+		target_forget_past(w);
+		source_touch(w);
+	}
+	w->replaced = false;
 	while (w->now_ns < limit_ns && !w->violation) {
 		bool busy = source_step(w);
 
 		busy = target_step(w) || busy;
+		unnoticed = target_unnoticed(w);
 		target_heal(w);
 		world_run_engine(w);
 		if (busy || w->root_wanted) {
@@ -259,12 +270,12 @@ void world_settle(struct world *w)
 			w->now_ns += MS;
 			continue;
 		}
-		enum engine_settled settled = engine_settled(w->engine, w->drain);
+		enum engine_settled settled = engine_settled(w->engine, BORN_NONE);
 
-		if (settled != ENGINE_PENDING && ++idle > 3)
+		if (settled != ENGINE_PENDING && !unnoticed && ++idle > 3)
 			return;
 		/* What fails for good is tried again for ever; ten minutes are enough. */
-		if (settled == ENGINE_STUCK && w->now_ns > limit_ns - 6600 * S)
+		if (settled == ENGINE_STUCK && !unnoticed && w->now_ns > limit_ns - 6600 * S)
 			return;
 		int64_t next = engine_deadline(w->engine);
 

@@ -19,7 +19,7 @@
 struct event { /* a kernel event, or a look that the engine asked for */
 	char path[64];
 	unsigned bits; /* enum backlog_bit; 0: crawl */
-	bool subtree;
+	bool subtree, asked; /* asked: a look of the engine's */
 	uint64_t born, token;
 	int64_t since_ns;
 	enum mark_action least;
@@ -43,6 +43,7 @@ struct server { /* one session and its server process */
 	struct server_item *items;
 	size_t count, at;
 	bool orphan;        /* its daemon died */
+	bool dead;          /* its host lost its power: nobody knows until over_ns */
 	uint64_t target_id; /* the directory it works in (a swap gives new sessions another one) */
 	int64_t over_ns;    /* zombie: when its process is gone */
 	struct server *next;
@@ -60,14 +61,16 @@ struct world {
 	bool frozen;
 	/* target */
 	struct model target, synced;
+	int64_t synced_ns;
 	uint64_t target_id;
 	bool down, full;
+	bool replaced; /* and nothing has been changed since everything was quiet */
 	int64_t down_until_ns, full_until_ns;
 	struct server *servers;
 	uint64_t next_session;
 	/* daemon */
 	struct store *store;
-	struct intent_log *log;
+	struct intent_log *log, *recents;
 	struct ledger *ledger;
 	struct engine *engine;
 	bool root_wanted;
@@ -85,6 +88,8 @@ void world_trace(struct world *w, const char *fmt, ...) __attribute__((format(pr
 
 /* source.c */
 void source_change(struct world *w); /* one random operation */
+/* One file is written, so that there is something to send. */
+void source_touch(struct world *w);
 void source_event(struct world *w, struct bytes path, unsigned bits);
 void source_crawl_all(struct world *w);
 bool source_step(struct world *w); /* looks at one event; false: none is left */
@@ -96,6 +101,10 @@ void target_batch(struct world *w, const struct wire_batch *batch);
 bool target_step(struct world *w); /* one server does one thing; false: none can */
 void target_fault(struct world *w);
 void target_heal(struct world *w);
+/* Ends the sessions that still work in a directory that was swapped away. */
+void target_forget_past(struct world *w);
+/* A session's host went down, and nobody can know yet. */
+bool target_unnoticed(const struct world *w);
 void target_orphan_all(struct world *w);
 void target_free(struct world *w);
 

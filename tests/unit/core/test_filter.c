@@ -21,7 +21,7 @@
 #include "base/path.h"
 #include "core/filter.h"
 
-#define RANDOM_GLOBS 150
+#define RANDOM_GLOBS 40
 
 static struct filter *filter_of(const struct filter_rule *rules, size_t n)
 {
@@ -469,7 +469,7 @@ static void random_globs_match_as_rsync_does(void **state)
 	bool there = true;
 
 	(void)state;
-	print_message("seed %llu\n", (unsigned long long)random);
+	print_message("# seed %llu\n", (unsigned long long)random);
 	for (int i = 0; there && i < RANDOM_GLOBS; i++) {
 		char pattern[9];
 		size_t n;

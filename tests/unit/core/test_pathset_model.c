@@ -93,8 +93,8 @@ static bool exclusive(const struct mark *m)
 
 static bool grouped(const struct mark *m)
 {
-	return m->link &&
-	       (m->action == MARK_META || m->action == MARK_QUICK || m->action == MARK_CONTENT);
+	return m->link && !(m->flags & MARK_DIR) && m->action != MARK_DELETE &&
+	       m->action != MARK_LOOK;
 }
 
 static void merge(struct mark *into, const struct mark *next)
@@ -226,19 +226,16 @@ static bool takeable(const struct world *w, const struct name *n)
 	       !flight_blocks(w, n, 0) && !pending_blocks(w, n) && !reservation_blocks(w, n);
 }
 
-/* A mark below a directory that goes leaves its group when that is noticed. */
-static bool going(const struct world *w, const struct name *n)
+/* A directory above is becoming something else: the mark has no group. */
+static bool flattened(const struct world *w, const struct name *n)
 {
 	for (size_t i = 0; i < w->count; i++) {
-		const struct slot *s[] = {&w->names[i].pending, &w->names[i].flight};
+		const struct mark *m = &w->names[i].pending.mark;
 
-		for (size_t k = 0; k < 2 && below(n, &w->names[i]); k++) {
-			if (s[k]->there &&
-			    (s[k]->mark.action == MARK_DELETE ||
-			     (s[k]->mark.action != MARK_LOOK &&
-			      (s[k]->mark.flags & (MARK_RETYPED | MARK_DIR)) == MARK_RETYPED)))
-				return true;
-		}
+		if (w->names[i].pending.there && below(n, &w->names[i]) && exclusive(m) &&
+		    m->action != MARK_DELETE &&
+		    (m->flags & (MARK_RETYPED | MARK_DIR)) == MARK_RETYPED)
+			return true;
 	}
 	return false;
 }
@@ -250,7 +247,7 @@ static bool see_links(const struct mark *mark, bool in_flight, void *arg)
 
 	if (!in_flight && grouped(&n->pending.mark) && mark->link != n->pending.mark.link) {
 		assert_int_equal(mark->link, 0);
-		assert_true(going(w, n));
+		assert_true(flattened(w, n));
 		n->pending.mark.link = 0;
 	}
 	return true;
@@ -305,6 +302,7 @@ static void check_counts(struct world *w)
 	int64_t oldest = INT64_MAX;
 	bool any = false;
 
+	pathset_each(w->set, BYTES(""), see_links, w);
 	for (size_t i = 0; i < w->count; i++) {
 		const struct slot *s[] = {&w->names[i].pending, &w->names[i].flight,
 		                          &w->names[i].look};
@@ -380,7 +378,7 @@ static void check_item(struct world *w, const struct batch *b, size_t i, unsigne
 	assert_true(n->pending.there);
 	check_mark(m, &n->pending.mark);
 	assert_true(m->link == n->pending.mark.link || m->action == MARK_DELETE ||
-	            (m->link == 0 && going(w, n)));
+	            (m->link == 0 && flattened(w, n)));
 	assert_true(due(w, &n->pending));
 	assert_false(flight_blocks(w, n, number));
 	assert_int_not_equal(m->action, MARK_LOOK);
@@ -457,7 +455,6 @@ static bool step_take(struct world *w, const struct take_limits *limits)
 	if (w->flying == BATCHES_MAX)
 		return false;
 	b = pathset_take(w->set, limits, w->now);
-	pathset_each(w->set, BYTES(""), see_links, w);
 	if (!b)
 		return false;
 	for (size_t i = 0; i < batch_count(b); i++) {
@@ -628,7 +625,7 @@ static struct mark random_mark(struct world *w, char *path)
 		m.born = BORN_NONE;
 	if (m.action == MARK_LOOK && rnd(w, 3) == 0)
 		m.scope = MARK_SUBTREE;
-	if (rnd(w, 6) == 0 && !(m.flags & MARK_DIR))
+	if (rnd(w, 5) == 0)
 		m.link = 1 + rnd(w, 3);
 	m.size = rnd(w, 1000);
 	m.since_ns = w->now - (int64_t)rnd(w, 4) * SECOND;
@@ -724,7 +721,7 @@ static void random_operations_agree_with_a_plain_list(void **state)
 	for (unsigned seed = 1; seed <= SEEDS; seed++) {
 		struct world *w = mem_alloc(sizeof(*w));
 
-		print_message("seed %u\n", seed);
+		print_message("# seed %u\n", seed);
 		w->random = seed * UINT64_C(0x9e3779b97f4a7c15);
 		w->now = 1000 * SECOND;
 		w->set = pathset_new(SLOTS, LONGEST);
@@ -761,7 +758,7 @@ static void a_small_limit_keeps_every_mark_covered(void **state)
 		uint64_t born = BORN_NONE;
 		int64_t since = INT64_MAX;
 
-		print_message("seed %u\n", seed);
+		print_message("# seed %u\n", seed);
 		w->random = seed * UINT64_C(0x9e3779b97f4a7c15);
 		w->now = 1000 * SECOND;
 		w->set = pathset_new(1 + seed % 30, LONGEST);

@@ -19,7 +19,7 @@
 #include "base/frame.h"
 #include "worker/wire.h"
 
-#define RIG_ITEMS    160
+#define RIG_ITEMS    2048
 #define RIG_CONTEXTS 160
 #define RIG_TEXT     512
 

@@ -265,7 +265,7 @@ static void random_batches_make_lists_that_a_session_accepts(void **state)
 	struct rig *r = *state;
 	uint32_t seed = 20240607, x = seed;
 
-	print_message("seed %u\n", seed);
+	print_message("# seed %u\n", seed);
 	for (int i = 0; i < 12; i++) {
 		char path[16] = "src/";
 

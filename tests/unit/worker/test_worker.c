@@ -542,6 +542,37 @@ static void deletion_of_odd_names_removes_exactly_them(void **state)
 	assert_true(rig_exists(r, "dst/ab"));
 }
 
+static void hundreds_of_names_come_and_go(void **state)
+{
+	struct rig *r = *state;
+	struct wire_item *items = mem_array(600, sizeof(*items));
+	char(*paths)[16] = mem_array(600, sizeof(*paths));
+
+	for (int i = 0; i < 600; i++) {
+		char path[24];
+
+		(void)snprintf(paths[i], sizeof(paths[i]), "d%d/f%d", i % 7, i);
+		(void)snprintf(path, sizeof(path), "src/%s", paths[i]);
+		rig_write(r, path, "x", OLD);
+		items[i] = ITEM(paths[i], 0);
+	}
+	rig_start(r);
+	rig_connect(r, SESSION_QUICK);
+	rig_carry(r, items, 600);
+	for (size_t i = 0; i < 600; i++) {
+		assert_result(r, i, WIRE_ACKED);
+		assert_int_equal(unlinkat(r->src_fd, paths[i], 0), 0);
+	}
+	rig_connect(r, SESSION_DELETE);
+	rig_carry(r, items, 600);
+	for (size_t i = 0; i < 600; i++) {
+		assert_result(r, i, WIRE_ACKED);
+		assert_int_equal(faccessat(r->dst_fd, paths[i], F_OK, 0), -1);
+	}
+	free(items);
+	free(paths);
+}
+
 /* --- stamps --- */
 
 #define STAMP(g, f)                                                                                \
@@ -699,6 +730,7 @@ int main(void)
 	        TEST(deletion_below_a_directory_that_is_gone_works),
 	        TEST(deletion_with_a_gap_in_the_chain_is_looked_at_again),
 	        TEST(deletion_of_odd_names_removes_exactly_them),
+	        TEST(hundreds_of_names_come_and_go),
 	        TEST(stamp_is_written_then_proven_then_disproved),
 	        TEST(missing_stamp_is_disproved_and_not_created),
 	        TEST(two_stamps_beside_files_are_told_apart),

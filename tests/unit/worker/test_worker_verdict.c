@@ -315,6 +315,22 @@ static void repeated_file_waits_for_the_goodbye(void **state)
 	cargo_free(c);
 }
 
+static void file_without_a_word_fails_at_the_end_of_the_goodbye(void **state)
+{
+	static const char *const paths[] = {"a", "late"};
+	static const enum part_kind kinds[] = {PART_FILE, PART_FILE};
+	struct cargo *c = make(paths, kinds, 2);
+
+	(void)state;
+	verdict_phase(c);
+	assert_int_equal(c->answers_n, 0);
+	verdict_success(c, &c->parts[1]);
+	verdict_closed(c);
+	assert_int_equal(result_of(c, 0), WIRE_FAILED);
+	assert_int_equal(result_of(c, 1), WIRE_ACKED);
+	cargo_free(c);
+}
+
 static void moved_file_is_never_acked(void **state)
 {
 	static const char *const paths[] = {"a"};
@@ -350,6 +366,7 @@ int main(void)
 	        cmocka_unit_test(stamp_verdicts_follow_the_item_flags),
 	        cmocka_unit_test(break_off_leaves_unsent_or_unknown),
 	        cmocka_unit_test(repeated_file_waits_for_the_goodbye),
+	        cmocka_unit_test(file_without_a_word_fails_at_the_end_of_the_goodbye),
 	        cmocka_unit_test(moved_file_is_never_acked),
 	};
 
