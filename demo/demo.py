@@ -317,7 +317,7 @@ def go_on_by_hand():
     program = shlex.quote(os.path.relpath(LOCKSTEP))
     step("by hand")
     say(f"""   mkdir -p /tmp/try/source /tmp/try/copy
-   {program} run --state /tmp/try/state /tmp/try/source /tmp/try/copy &
+   {program} run --state /tmp/try/state /tmp/try/source /tmp/try/copy 2> /tmp/try/log & sleep 1
    echo hello > /tmp/try/source/hello
    {program} --state /tmp/try/state wait      # returns when every change so far is confirmed
    {program} --state /tmp/try/state status
@@ -335,6 +335,7 @@ def run(box, keep):
     step("lockstep starts; the first sync")
     lockstep = Lockstep(box, port)
     say("   $ " + shlex.join(lockstep.argv))
+    say("   main.1 is the module, main.2 the local directory")
     lockstep.start()
     say(f"   both targets confirmed after {lockstep.wait():.2f} s")
     step(f"{CHANGES} changes: creates, rewrites, renames, deletes")

@@ -86,6 +86,22 @@ void pathset_put(struct pathset *set, const struct mark *mark, int64_t now_ns)
 	collapse_to_limit(set);
 }
 
+void pathset_settle(struct pathset *set, struct bytes path, int64_t now_ns)
+{
+	struct node *node = node_find(set, path);
+	struct entry *e = node ? node->pending : NULL;
+
+	pathset_tell(set, now_ns);
+	if (!e || node->flight || e->mark.scope == MARK_SUBTREE)
+		return;
+	node->pins++;
+	pending_detach(set, e);
+	pending_free(set, e);
+	pending_wake_list(set, &node->waiters);
+	node->pins--;
+	node_release(set, node);
+}
+
 size_t pathset_pending(const struct pathset *set)
 {
 	return set->pending;

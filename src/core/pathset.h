@@ -54,6 +54,10 @@ void pathset_free(struct pathset *set); /* batches must have been ended before *
 /* Adds a mark (the path is copied). Merges with a pending one; collapses when over the limit. */
 void pathset_put(struct pathset *set, const struct mark *mark, int64_t now_ns);
 
+/* A look has found that there is nothing to do for `path`: its pending ENTRY mark leaves, unless the
+ * path is in flight (whose end decides). What lies below is not concerned. */
+void pathset_settle(struct pathset *set, struct bytes path, int64_t now_ns);
+
 size_t pathset_pending(const struct pathset *set);   /* marks not in flight */
 size_t pathset_in_flight(const struct pathset *set); /* marks in batches */
 uint64_t pathset_pending_bytes(const struct pathset *set);

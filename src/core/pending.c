@@ -138,6 +138,11 @@ void pending_schedule(struct pathset *set, struct entry *e)
 		pending_park(set, e, WAIT_LIST, &e->node->waiters);
 		return;
 	}
+	/* A look does not wait for a file to be closed. */
+	if (e->mark.action == MARK_LOOK && (e->mark.flags & MARK_HOT)) {
+		e->mark.flags &= ~(unsigned)MARK_HOT;
+		e->ready_ns = INT64_MIN;
+	}
 	e->due_ns = e->ready_ns > e->not_before_ns ? e->ready_ns : e->not_before_ns;
 	if (e->due_ns > set->now_ns) {
 		entry_enqueue(e, &set->timed, ENTRY_TIMED);

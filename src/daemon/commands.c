@@ -257,25 +257,23 @@ static void command_kick(void *arg, const struct control_request *r, struct cont
 	command_each(arg, r, reply, job_kick);
 }
 
-/* Everything is compared with the target, and what differs is sent. */
+/* With repair everything is compared with the target by the engine, which sends what differs. */
 static void command_verify(void *arg, const struct control_request *r, struct control_reply *reply)
 {
 	struct job **jobs;
-	ssize_t n;
+	ssize_t n = commands_jobs(arg, r, reply, &jobs);
 
-	if (!r->repair) {
-		verify_begin(arg, r, reply);
-		return;
-	}
-	n = commands_jobs(arg, r, reply, &jobs);
 	if (n < 0)
 		return;
-	for (ssize_t i = 0; i < n; i++) {
+	for (ssize_t i = 0; i < n && r->repair; i++) {
 		engine_compare(jobs[i]->engine, r->checksum ? MARK_CONTENT : MARK_QUICK, 0,
 		               instance_now());
 		job_touch(jobs[i]);
 	}
-	waits_add(arg, jobs, (size_t)n, reply);
+	if (r->repair)
+		waits_add(arg, jobs, (size_t)n, reply);
+	else
+		waits_verify(arg, jobs, (size_t)n, reply, r->checksum);
 	free(jobs);
 }
 

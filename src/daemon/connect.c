@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "daemon/connect.h"
+#include "daemon/connect_args.h"
 
 static void connect_unlink(struct connect *c)
 {
@@ -38,13 +39,14 @@ void connect_handle_closed(struct connect *c)
 	connect_free_if_over(c);
 }
 
-void connect_begin(struct job *j, uint64_t session, enum session_class class)
+static void connect_start(struct job *j, uint64_t session, enum session_class class, bool extras)
 {
 	struct connect *c = mem_alloc(sizeof(*c));
 
 	c->job = j;
 	c->session = session;
 	c->class = class;
+	c->extras = extras;
 	c->fd = -1;
 	c->next = j->connects;
 	j->connects = c;
@@ -61,8 +63,22 @@ void connect_begin(struct job *j, uint64_t session, enum session_class class)
 	}
 }
 
+void connect_begin(struct job *j, uint64_t session, enum session_class class)
+{
+	connect_start(j, session, class, false);
+}
+
+void connect_begin_extras(struct job *j, uint64_t session, enum session_class class)
+{
+	connect_start(j, session, class, true);
+}
+
 static void connect_report(struct job *j, const struct wire_gone *m)
 {
+	if (verify_owns(m->session)) {
+		verify_session_gone(j, m);
+		return;
+	}
 	engine_session_gone(j->engine, m, instance_now());
 	job_touch(j);
 }
@@ -85,15 +101,6 @@ void connect_failed(struct connect *c, enum trouble t, const char *fmt, ...)
 	connect_free_if_over(c);
 }
 
-static char *connect_path(const struct job *j)
-{
-	const struct target *t = &j->config->target;
-
-	if (t->kind != TARGET_RSYNCD)
-		return mem_printf("%s%s", t->path, strcmp(t->path, "/") ? "/" : "");
-	return mem_printf("%s/%s%s", t->module, t->path, *t->path ? "/" : "");
-}
-
 void connect_done(struct connect *c, enum session_kind kind)
 {
 	struct job *j = c->job;
@@ -105,7 +112,8 @@ void connect_done(struct connect *c, enum session_kind kind)
 	if (!j)
 		return;
 	m.remote_exit = j->config->target.kind == TARGET_SSH;
-	m.path = connect_path(j);
+	m.extras = c->extras;
+	m.path = connect_path(&j->config->target);
 	m.module = j->config->target.module;
 	m.user = j->config->target.user;
 	r = kind == SESSION_DAEMON ? config_read_password(j->config, &m.password, &err) : 0;

@@ -12,6 +12,7 @@ struct connect {
 	struct job *job; /* NULL: cancelled, only its handles are left */
 	uint64_t session;
 	enum session_class class;
+	bool extras; /* session_options.extras */
 	uv_getaddrinfo_t resolve;
 	struct addrinfo *addresses, *next_address;
 	uv_poll_t poll;

@@ -5,7 +5,6 @@
  * down at first contact, and another one at the same path gets nothing until a person approves.
  */
 #include <errno.h>
-#include <ctype.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include <sys/sysmacros.h>
 #include "base/mem.h"
 #include "daemon/connect.h"
+#include "daemon/connect_args.h"
 
 #define PIN_FILE "target.pin"
 
@@ -48,56 +48,18 @@ static void spawn_run(struct connect *c, char *const *argv)
 	connect_done(c, SESSION_PIPE);
 }
 
-struct words {
-	char **items;
-	size_t count;
-};
-
-static void words_add(struct words *w, const char *word)
+static void spawn_target(struct connect *c)
 {
-	w->items = mem_realloc(w->items, w->count + 2, sizeof(*w->items));
-	w->items[w->count++] = mem_strdup(word);
-	w->items[w->count] = NULL;
-}
+	struct session_options o = c->job->session_options;
 
-static void words_take(struct words *w, char *word)
-{
-	words_add(w, word);
-	free(word);
-}
+	o.extras = c->extras;
+	struct words w = connect_args(c->job->config, c->class, &o);
 
-static void words_done(struct words *w)
-{
-	for (size_t i = 0; i < w->count; i++)
-		free(w->items[i]);
-	free(w->items);
-}
-
-static char **spawn_server_args(struct connect *c)
-{
-	const struct job *j = c->job;
-	const char *path = j->config->target.path;
-	autofree char *dir = mem_printf("%s%s", path, path[strlen(path) - 1] == '/' ? "" : "/");
-
-	return session_args(SESSION_PIPE, c->class, &j->session_options, dir);
-}
-
-/* --- local --- */
-
-static void spawn_local_server(struct connect *c)
-{
-	const struct config_list *rsync = &c->job->config->options.rsync_path;
-	struct words w = {0};
-	char **args = spawn_server_args(c);
-
-	for (size_t i = 0; i < rsync->count; i++)
-		words_add(&w, rsync->items[i]);
-	for (size_t i = 0; args && args[i]; i++)
-		words_add(&w, args[i]);
-	session_args_free(args);
 	spawn_run(c, w.items);
 	words_done(&w);
 }
+
+/* --- local --- */
 
 static void place_look(uv_work_t *work)
 {
@@ -178,7 +140,7 @@ static void place_known(uv_work_t *work, int status)
 	} else if (r < 0)
 		connect_failed(c, TROUBLE_LOCAL, "%s", err.text);
 	else
-		spawn_local_server(c);
+		spawn_target(c);
 }
 
 void connect_approve_pin(struct job *j)
@@ -200,61 +162,7 @@ void connect_local(struct connect *c)
 
 /* --- ssh --- */
 
-/* One word for the remote shell: everything but a few safe bytes in single quotes. */
-static char *shell_word(const char *word)
-{
-	struct buf b;
-	bool plain = *word != '\0';
-
-	for (const char *p = word; *p; p++)
-		plain = plain && (isalnum((unsigned char)*p) || strchr("-_./=,:@%+", *p));
-	if (plain)
-		return mem_strdup(word);
-	buf_init(&b, 1u << 20);
-	buf_add_u8(&b, '\'');
-	for (const char *p = word; *p; p++) {
-		if (*p == '\'')
-			buf_add(&b, "'\\''", 4);
-		else
-			buf_add_u8(&b, (uint8_t)*p);
-	}
-	buf_add_u8(&b, '\'');
-	char *text = mem_dup(b.p, b.n);
-
-	buf_done(&b);
-	return text;
-}
-
 void connect_ssh(struct connect *c)
 {
-	const struct config_options *o = &c->job->config->options;
-	const struct target *t = &c->job->config->target;
-	unsigned port = t->port ? t->port : (unsigned)o->ssh_port;
-	struct words w = {0};
-	char **args = spawn_server_args(c);
-
-	for (size_t i = 0; i < o->ssh_command.count; i++)
-		words_add(&w, o->ssh_command.items[i]);
-	words_add(&w, "-oBatchMode=yes");
-	words_take(&w,
-	           mem_printf("-oConnectTimeout=%u", (unsigned)(o->connect_timeout_ns / NS_PER_S)));
-	for (size_t i = 0; i < o->ssh_option.count; i++)
-		words_take(&w, mem_printf("-o%s", o->ssh_option.items[i]));
-	if (port)
-		words_take(&w, mem_printf("-p%u", port));
-	if (o->ssh_key) {
-		words_add(&w, "-i");
-		words_add(&w, o->ssh_key);
-	}
-	if (t->user)
-		words_take(&w, mem_printf("-l%s", t->user));
-	words_add(&w, "--");
-	words_add(&w, t->host);
-	for (size_t i = 0; i < o->rsync_path.count; i++)
-		words_take(&w, shell_word(o->rsync_path.items[i]));
-	for (size_t i = 0; args && args[i]; i++)
-		words_take(&w, shell_word(args[i]));
-	session_args_free(args);
-	spawn_run(c, w.items);
-	words_done(&w);
+	spawn_target(c);
 }

@@ -81,12 +81,15 @@ static void tcp_give_up_address(struct connect *c, int code)
 static void tcp_writable(uv_poll_t *p, int status, int events)
 {
 	struct connect *c = p->data;
-	int code = status < 0 ? -status : 0;
+	int code = 0;
 	socklen_t n = sizeof(code);
 
 	(void)events;
-	if (status == 0 && getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &code, &n) < 0)
+	/* libuv reports every error condition as EBADF: the socket knows which one it is. */
+	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &code, &n) < 0)
 		code = errno;
+	if (code == 0 && status < 0)
+		code = -status;
 	if (code == 0)
 		tcp_connected(c);
 	else

@@ -56,6 +56,7 @@ static void crew_lost(struct crew *w)
 	if (!j->closing) {
 		connect_cancel_all(j);
 		engine_worker_died(j->engine, instance_now());
+		verify_worker_died(j);
 		job_touch(j);
 	}
 	job_release(j);
@@ -83,7 +84,9 @@ static int crew_take_frame(struct job *j, const struct frame *f)
 	case WIRE_READY: {
 		struct wire_ready m;
 
-		if ((r = wire_get_ready(f->payload, &m)) == 0)
+		if ((r = wire_get_ready(f->payload, &m)) == 0 && verify_owns(m.session))
+			verify_session_ready(j, &m);
+		else if (r == 0)
 			engine_session_ready(j->engine, &m, now);
 		return r;
 	}
@@ -98,7 +101,8 @@ static int crew_take_frame(struct job *j, const struct frame *f)
 		struct wire_report m = {0};
 
 		if ((r = wire_get_report(f->payload, &m)) == 0)
-			r = engine_report(j->engine, &m, now);
+			r = verify_owns(m.batch) ? verify_report(j, &m)
+			                         : engine_report(j->engine, &m, now);
 		wire_free_report(&m);
 		return r;
 	}
@@ -106,7 +110,8 @@ static int crew_take_frame(struct job *j, const struct frame *f)
 		struct wire_done m;
 
 		if ((r = wire_get_done(f->payload, &m)) == 0)
-			r = engine_batch_done(j->engine, &m, now);
+			r = verify_owns(m.batch) ? verify_batch_done(j, &m)
+			                         : engine_batch_done(j->engine, &m, now);
 		return r;
 	}
 	case WIRE_SETUP:

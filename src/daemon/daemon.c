@@ -10,6 +10,7 @@
 #endif
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/path.h"
 #include "daemon/runtime.h"
 
 #define STOP_KILL_MS 3000
@@ -147,6 +148,28 @@ void instance_stop(struct instance *in)
 
 /* --- signals --- */
 
+static bool instance_dump_mark(const struct mark *m, bool in_flight, void *arg)
+{
+	static const char *const actions[] = {"meta", "quick", "content", "delete", "look"};
+
+	job_log(arg, LOG_INFO, "dump.mark", "path=%s action=%s scope=%s flags=%u born=%llu%s",
+	        path_show(m->path), actions[m->action],
+	        m->scope == MARK_SUBTREE ? "subtree" : "entry", m->flags,
+	        (unsigned long long)m->born, in_flight ? " in-flight" : "");
+	return true;
+}
+
+static void instance_dump(struct instance *in)
+{
+	INSTANCE_EACH_TREE(in, t)
+	{
+		TREE_EACH_JOB(t, i, j)
+		{
+			engine_each_mark(j->engine, instance_dump_mark, j);
+		}
+	}
+}
+
 static void instance_signal(uv_signal_t *s, int number)
 {
 	struct instance *in = s->data;
@@ -166,6 +189,9 @@ static void instance_signal(uv_signal_t *s, int number)
 		if (log_reopen(&err) < 0)
 			log_event(LOG_WARN, "log.reopen", "%s", err.text);
 		return;
+	case SIGUSR2:
+		instance_dump(in);
+		return;
 	default:
 		instance_stop(in);
 		return;
@@ -174,7 +200,7 @@ static void instance_signal(uv_signal_t *s, int number)
 
 static void instance_watch_signals(struct instance *in)
 {
-	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {

@@ -8,6 +8,7 @@
  *     connect*.c  a connected descriptor for a new session: TCP, ssh, local
  *     child.c     everything that is spawned
  *     waits.c     clients that wait for a barrier, and --once
+ *     verify*.c   comparing with the targets, beside the engines
  *     commands.c  the control API's verbs
  *     reload.c    from one configuration to the next
  *
@@ -80,6 +81,7 @@ struct job {
 
 struct wait {
 	struct control_reply *reply; /* NULL: --once */
+	bool verify, checksum;       /* what is settled is verified before the answer */
 	struct job **jobs;
 	size_t job_count;
 	struct {
@@ -100,11 +102,12 @@ struct instance {
 	struct run_options options;
 	struct mailbox *letters;
 	uv_async_t letters_async;
-	uv_signal_t signals[4];
+	uv_signal_t signals[5];
 	size_t signal_count;
 	struct control *control;
 	struct tree *trees;
 	struct wait *waits;
+	struct verify *verifies;
 	uint64_t next_token;
 	int64_t started_wall_ns;
 	uv_timer_t stop_timer;
@@ -155,6 +158,8 @@ void crew_kill(struct job *j);
 /* connect.c: opens a session for the job; the outcome goes to the worker (WIRE_SESSION) or as
  * engine_session_gone() to the engine. */
 void connect_begin(struct job *j, uint64_t session, enum session_class class);
+/* The same for a class that compares, with session_options.extras. */
+void connect_begin_extras(struct job *j, uint64_t session, enum session_class class);
 void connect_cancel_all(struct job *j);
 /* A session's end goes to the engine with what its child (ssh, rsync) said about it. */
 void connect_session_gone(struct job *j, const struct wire_gone *m);
@@ -165,6 +170,9 @@ void connect_approve_pin(struct job *j);
 void waits_barrier(struct instance *in, struct tree *t, uint64_t token, uint64_t drain);
 void waits_check(struct instance *in);
 void waits_add(struct instance *in, struct job **jobs, size_t n, struct control_reply *reply);
+/* As waits_add(), and then verify_begin(). */
+void waits_verify(struct instance *in, struct job **jobs, size_t n, struct control_reply *reply,
+                  bool checksum);
 void waits_once(struct instance *in); /* --once: ends the instance when all is proven equal */
 void waits_forget(struct instance *in, struct control_reply *reply);
 void waits_timed_out(struct instance *in, struct control_reply *reply);
@@ -177,9 +185,28 @@ extern const struct control_ops command_ops;
 int reload_apply(struct instance *in, struct err *err);
 void reload_continue(struct instance *in); /* starts what waited for something to end */
 
-/* verify.c: compares without sending; the answer lists what differs. */
-void verify_begin(struct instance *in, const struct control_request *request,
-                  struct control_reply *reply);
+/* verify.c: compares without sending; the answer lists what differs. Its sessions and batches stand
+ * beside the engine's and have numbers of their own. */
+#define VERIFY_NUMBER (UINT64_C(1) << 63)
+
+static inline bool verify_owns(uint64_t number)
+{
+	return number & VERIFY_NUMBER;
+}
+
+/* Takes `body`, to which the differences are added. */
+void verify_begin(struct instance *in, struct control_reply *reply, json_t *body, bool checksum,
+                  struct job **jobs, size_t n);
+void verify_timed_out(struct instance *in, struct control_reply *reply);
+void verify_forget(struct instance *in, struct control_reply *reply);
+void verify_forget_job(struct job *j);
+/* What the loop gets for numbers that it owns. -EPROTO: the worker is not to be believed. */
+void verify_root(struct tree *t, int root_fd);
+void verify_session_ready(struct job *j, const struct wire_ready *m);
+void verify_session_gone(struct job *j, const struct wire_gone *m);
+int verify_report(struct job *j, const struct wire_report *m);
+int verify_batch_done(struct job *j, const struct wire_done *m);
+void verify_worker_died(struct job *j);
 
 /* Every letter of a source begins alike. */
 static inline const struct source *source_letter_source(struct letter *letter)

@@ -119,8 +119,9 @@ static json_t *progress_json(const struct status_job *job, int64_t now_ns)
 		eta = json_integer(
 		        (json_int_t)((double)(total - done) * seconds / (double)(done - before)));
 	}
-	return json_pack("{s:f,s:o}", "percent", (double)(done * 1000 / total) / 10.0, "eta_s",
-	                 eta);
+	uint64_t permille = done * 1000 / total;
+
+	return json_pack("{s:f,s:o}", "percent", (double)permille / 10.0, "eta_s", eta);
 }
 
 static void put_counters(json_t *j, const struct status_job *job)

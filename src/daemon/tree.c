@@ -160,6 +160,7 @@ void tree_letter(struct tree *t, struct letter *letter)
 		t->root_asked = false;
 		if (r->root_fd >= 0)
 			tree_run_dirty(t, r->root_fd);
+		verify_root(t, r->root_fd);
 		break;
 	}
 	case SOURCE_BARRIER:

@@ -28,7 +28,8 @@ static void wait_ask(struct wait *w, struct tree *t)
 	w->tree_count++;
 }
 
-void waits_add(struct instance *in, struct job **jobs, size_t n, struct control_reply *reply)
+static struct wait *wait_new(struct instance *in, struct job **jobs, size_t n,
+                             struct control_reply *reply)
 {
 	struct wait *w = mem_alloc(sizeof(*w));
 
@@ -41,6 +42,22 @@ void waits_add(struct instance *in, struct job **jobs, size_t n, struct control_
 	}
 	w->next = in->waits;
 	in->waits = w;
+	return w;
+}
+
+void waits_add(struct instance *in, struct job **jobs, size_t n, struct control_reply *reply)
+{
+	(void)wait_new(in, jobs, n, reply);
+	waits_check(in);
+}
+
+void waits_verify(struct instance *in, struct job **jobs, size_t n, struct control_reply *reply,
+                  bool checksum)
+{
+	struct wait *w = wait_new(in, jobs, n, reply);
+
+	w->verify = true;
+	w->checksum = checksum;
 	waits_check(in);
 }
 
@@ -152,7 +169,9 @@ void waits_check(struct instance *in)
 		*p = w->next;
 		json_t *body = wait_json(w, &all);
 
-		if (w->reply) {
+		if (w->reply && w->verify) {
+			verify_begin(in, w->reply, body, w->checksum, w->jobs, w->job_count);
+		} else if (w->reply) {
 			control_reply_send(w->reply, 200, body);
 		} else {
 			json_decref(body);
@@ -182,15 +201,18 @@ static void waits_remove(struct instance *in, struct control_reply *reply, bool 
 void waits_forget(struct instance *in, struct control_reply *reply)
 {
 	waits_remove(in, reply, false);
+	verify_forget(in, reply);
 }
 
 void waits_timed_out(struct instance *in, struct control_reply *reply)
 {
 	waits_remove(in, reply, true);
+	verify_timed_out(in, reply);
 }
 
 void waits_forget_job(struct instance *in, struct job *j)
 {
+	verify_forget_job(j);
 	for (struct wait *w = in->waits; w; w = w->next) {
 		for (size_t i = 0; i < w->job_count; i++) {
 			if (w->jobs[i] == j)

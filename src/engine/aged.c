@@ -37,6 +37,17 @@ bool aged_has(struct aged_path *set, struct bytes path)
 	return aged_find(set, path) != NULL;
 }
 
+bool aged_has_below(struct aged_path *set, struct bytes dir)
+{
+	struct aged_path *a, *next;
+
+	HASH_ITER (hh, set, a, next) {
+		if (path_below((struct bytes){a->p, a->n}, dir))
+			return true;
+	}
+	return false;
+}
+
 void aged_remove(struct aged_path **set, struct bytes path)
 {
 	struct aged_path *a = aged_find(*set, path);

@@ -167,11 +167,27 @@ void engine_put_look(struct engine *e, struct bytes path, uint64_t born, int64_t
 	pathset_put(e->set, &m, now_ns);
 }
 
+/* Whether a mark that only says something about a pending one is to be put. A name that is neither at
+ * the source nor at the target settles what was pending for it. */
+static bool engine_concerns_pending(struct engine *e, const struct mark *m, int64_t now_ns)
+{
+	if (m->action == MARK_DELETE) {
+		pathset_settle(e->set, m->path, now_ns);
+		aged_remove(&e->content_due, m->path);
+		failure_gone(e, m->path);
+		return false;
+	}
+	return pathset_has(e->set, m->path);
+}
+
 void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t now_ns)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct mark m = marks[i];
 
+		if ((m.flags & MARK_IF_PENDING) && !engine_concerns_pending(e, &m, now_ns))
+			continue;
+		m.flags &= ~(unsigned)MARK_IF_PENDING;
 		if (m.action == MARK_DELETE) {
 			aged_remove(&e->content_due, m.path);
 			if (hold_has(e, m.path) || e->config.keep_deleted)
@@ -182,6 +198,9 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 			if (!(m.flags & MARK_DIR) && aged_has(e->content_due, m.path) &&
 			    !(m.flags & (MARK_FRESH | MARK_RETYPED)))
 				m.action = MARK_CONTENT;
+			/* Kept aside: a look that swallows the mark does not know why. */
+			if (m.action == MARK_CONTENT && !(m.flags & MARK_LOW))
+				aged_add(&e->content_due, m.path, m.born, m.since_ns);
 		}
 		failure_marked(e, m.path);
 		pathset_put(e->set, &m, now_ns);
@@ -197,7 +216,7 @@ static void engine_look_over(struct engine *e, struct batch *b, int64_t now_ns)
 		batch_ack(b, i, now_ns);
 		if (!pathset_has(e->set, path)) {
 			aged_remove(&e->content_due, path);
-			failure_gone(e, path);
+			failure_looked(e, path);
 		}
 	}
 	batch_end(b, now_ns, now_ns);
@@ -263,6 +282,20 @@ void engine_kick(struct engine *e, int64_t now_ns)
 	failure_step(e, true, now_ns);
 }
 
+void engine_comparing(struct engine *e, enum mark_action least)
+{
+	e->least = e->comparing && e->least > least ? e->least : least;
+	e->comparing = true;
+}
+
+static void engine_step_compare(struct engine *e)
+{
+	if (pathset_pending(e->set) || pathset_in_flight(e->set) || e->looks)
+		return;
+	e->comparing = false;
+	aged_clear(&e->content_due);
+}
+
 static void engine_step_phase(struct engine *e)
 {
 	enum ledger_phase phase = ledger_phase(e->ledger);
@@ -293,7 +326,11 @@ static void engine_send_looks(struct engine *e, int64_t now_ns)
 
 		for (size_t i = 0; i < n; i++) {
 			marks[i] = *batch_mark(b, i);
-			if (aged_has(e->content_due, marks[i].path))
+			if (e->comparing)
+				marks[i].action = e->least;
+			if (aged_has(e->content_due, marks[i].path) ||
+			    (marks[i].scope == MARK_SUBTREE &&
+			     aged_has_below(e->content_due, marks[i].path)))
 				marks[i].action = MARK_CONTENT;
 		}
 		l = mem_alloc(sizeof(*l));
@@ -324,9 +361,11 @@ static bool batch_all_approved(struct engine *e, const struct batch *b)
 static bool engine_brake(struct engine *e, struct batch *b, int64_t now_ns)
 {
 	uint64_t entries = ledger_entries(e->ledger);
-	size_t deletions = batch_count(b) + pathset_pending_deletions(e->set);
+	size_t deletions =
+	        batch_count(b) + pathset_pending_deletions(e->set) + flight_deletions(e);
 	char rule[160];
 
+	brake_count(&e->brake, entries, now_ns);
 	if (!brake_holds(&e->brake, entries, deletions, now_ns) || batch_all_approved(e, b)) {
 		e->defer_since_ns = 0;
 		return true;
@@ -423,14 +462,18 @@ void engine_run(struct engine *e, int64_t now_ns, bool root_ok)
 {
 	size_t pending;
 
+	if (now_ns >= e->retry_ns)
+		e->retry_ns = 0;
 	brake_count(&e->brake, ledger_entries(e->ledger), now_ns);
 	zombie_step(e, now_ns);
 	failure_step(e, false, now_ns);
 	supply_retire(e, now_ns);
 	engine_step_phase(e);
 	trust_step(e, now_ns);
+	engine_step_compare(e);
 	engine_send_looks(e, now_ns);
 	engine_send(e, now_ns, root_ok);
+	brake_count(&e->brake, ledger_entries(e->ledger), now_ns); /* with what was intended */
 	pending = pathset_pending(e->set);
 	/* A target in trouble gets marks, too: beyond its limit the path set collapses. */
 	e->ops->room(e->arg, pending < e->config.marks_limit / 2 ? e->config.marks_limit / 2 - pending : 0);
@@ -448,12 +491,10 @@ int64_t engine_deadline(const struct engine *e)
 	at = earlier(at, supply_deadline(e));
 	if (e->frozen || e->paused || e->held_why)
 		return at;
-	int64_t sends = earlier(pathset_deadline(e->set), trust_deadline(e));
-
-	/* While a retry time runs nothing is sent, and something may be due for long. */
-	if (e->retry_ns && e->trouble != TROUBLE_NONE)
-		sends = sends > e->retry_ns ? sends : e->retry_ns;
-	return earlier(at, sends);
+	/* Nothing is sent before, and then whatever waits has been due for long (I14). */
+	if (e->retry_ns)
+		return earlier(at, e->retry_ns);
+	return earlier(at, earlier(pathset_deadline(e->set), trust_deadline(e)));
 }
 
 enum engine_settled engine_settled(struct engine *e, uint64_t born)

@@ -77,6 +77,15 @@ void failure_gone(struct engine *e, struct bytes path)
 		failure_free(e, f);
 }
 
+/* A look found nothing to do. One that failed meanwhile keeps its retry time. */
+void failure_looked(struct engine *e, struct bytes path)
+{
+	struct failure *f = e->failed ? failure_find(e, path) : NULL;
+
+	if (f && !f->waiting)
+		failure_free(e, f);
+}
+
 /* A newer mark for it is in the path set: it does not wait any more. */
 void failure_marked(struct engine *e, struct bytes path)
 {

@@ -430,6 +430,18 @@ int engine_report(struct engine *e, const struct wire_report *m, int64_t now_ns)
 	return 0;
 }
 
+size_t flight_deletions(const struct engine *e)
+{
+	struct flight *f, *next;
+	size_t n = 0;
+
+	HASH_ITER (hh, e->flights, f, next) {
+		for (size_t i = 0; i < f->marks && f->class == SESSION_DELETE; i++)
+			n += f->answered[i] == FLIGHT_OPEN;
+	}
+	return n;
+}
+
 static void flight_zombie(struct engine *e, struct flight *f, int64_t now_ns)
 {
 	struct mark *marks = mem_array(f->marks + 1, sizeof(*marks));

@@ -130,6 +130,10 @@ struct engine {
 	struct look_request *looks;
 	uint64_t next_batch, next_token;
 	struct aged_path *content_due; /* a look must bring these out as CONTENT */
+	/* A compare goes on: marks of it may have become mere looks (merged, collapsed), so every
+	 * look is at least this, until nothing is left. */
+	bool comparing;
+	enum mark_action least;
 
 	/* trouble */
 	enum trouble trouble;
@@ -178,6 +182,7 @@ bool engine_can_send(const struct engine *e, int64_t now_ns);
 /* Enters RETRYING (or stays in it) because of `t`. */
 void engine_trouble(struct engine *e, enum trouble t, struct bytes text, int64_t now_ns);
 void engine_well(struct engine *e, int64_t now_ns);
+void engine_comparing(struct engine *e, enum mark_action least);
 /* A mark whose look must not lose that content has to be compared. */
 void engine_put_look(struct engine *e, struct bytes path, uint64_t born, int64_t since_ns,
                      bool content, int64_t now_ns);
@@ -186,6 +191,7 @@ void engine_put_look(struct engine *e, struct bytes path, uint64_t born, int64_t
 struct aged_path *aged_add(struct aged_path **set, struct bytes path, uint64_t born,
                            int64_t since_ns);
 bool aged_has(struct aged_path *set, struct bytes path);
+bool aged_has_below(struct aged_path *set, struct bytes dir);
 void aged_remove(struct aged_path **set, struct bytes path);
 void aged_clear(struct aged_path **set);
 struct mark mark_copy(const struct mark *m); /* path on the heap */
@@ -209,6 +215,8 @@ void supply_heard(struct engine *e, uint64_t session, int64_t now_ns);
 enum session_class flight_class(enum batch_class class);
 /* Sends `batch` (may be NULL: stamps only) on an idle session. */
 void flight_send(struct engine *e, struct supply_session *s, struct batch *batch, int64_t now_ns);
+/* Deletions under way that nothing is known about yet. */
+size_t flight_deletions(const struct engine *e);
 void flight_lost(struct engine *e, struct flight *f, bool zombie, int64_t now_ns);
 
 /* trust.c */
@@ -247,6 +255,7 @@ void zombie_clear(struct engine *e);
 void failure_add(struct engine *e, const struct mark *m, struct bytes text, bool source_side,
                  int64_t now_ns);
 void failure_gone(struct engine *e, struct bytes path);
+void failure_looked(struct engine *e, struct bytes path);
 void failure_marked(struct engine *e, struct bytes path);
 void failure_step(struct engine *e, bool all, int64_t now_ns);
 void failure_clear(struct engine *e);

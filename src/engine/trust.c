@@ -201,6 +201,7 @@ void trust_contradiction(struct engine *e, struct bytes path, int64_t now_ns)
 	           "path=%s was confirmed and is missing at the target; its directory is compared",
 	           path_show(path));
 	token = ++e->next_token;
+	engine_comparing(e, MARK_QUICK);
 	struct look_request *look = mem_alloc(sizeof(*look));
 
 	look->token = token;
@@ -220,6 +221,7 @@ void engine_compare(struct engine *e, enum mark_action action, uint64_t born, in
 
 	look->token = e->compare_token = ++e->next_token;
 	e->compare_running = true;
+	engine_comparing(e, action);
 	HASH_ADD(hh, e->looks, token, sizeof(look->token), look);
 	e->ops->look(e->arg, look->token, &m, 1);
 }

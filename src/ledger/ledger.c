@@ -232,66 +232,52 @@ void ledger_list(struct ledger *l, struct bytes dir,
 	ledger_list_records(l, dir, list_belief, &walk);
 }
 
-/* The names of one group, gathered under the lock. */
+/* The names of one inode: a layer's word on a name replaces what is said underneath. */
 struct alias_walk {
 	struct ledger *l;
-	char **paths;
-	size_t *lengths;
-	size_t n, cap;
-	uint64_t dev, ino;
+	bool more;
+	bool (*fn)(struct bytes path, void *arg);
+	void *arg;
 };
 
-/* Takes the name if the layers and the store together still have it in the group. */
-static void alias_take(struct bytes path, void *arg)
+static bool layer_knows(const struct overlay *layer, struct bytes path)
 {
-	struct alias_walk *walk = arg;
 	struct store_record record;
 
-	if (!ledger_find_locked(walk->l, path, &record) || !store_linked(&record.fp) ||
-	    record.fp.dev != walk->dev || record.fp.ino != walk->ino)
-		return;
-	for (size_t i = 0; i < walk->n; i++) {
-		struct bytes known = {walk->paths[i], walk->lengths[i]};
-
-		if (bytes_equal(known, path))
-			return;
-	}
-	if (walk->n == walk->cap) {
-		walk->cap = walk->cap ? 2 * walk->cap : 8;
-		walk->paths = mem_realloc(walk->paths, walk->cap, sizeof(*walk->paths));
-		walk->lengths = mem_realloc(walk->lengths, walk->cap, sizeof(*walk->lengths));
-	}
-	walk->lengths[walk->n] = path.n;
-	walk->paths[walk->n++] = mem_dup(path.p, path.n);
+	return layer && overlay_find(layer, path, &record) != OVERLAY_UNKNOWN;
 }
 
-static bool alias_take_stored(struct bytes path, void *arg)
+static bool alias_in_back(struct bytes path, void *arg)
 {
-	alias_take(path, arg);
-	return true;
+	struct alias_walk *walk = arg;
+
+	if (!layer_knows(walk->l->front, path))
+		walk->more = walk->fn(path, walk->arg);
+	return walk->more;
+}
+
+static bool alias_in_store(struct bytes path, void *arg)
+{
+	struct alias_walk *walk = arg;
+
+	return layer_knows(walk->l->back, path) || alias_in_back(path, walk);
 }
 
 void ledger_aliases(struct ledger *l, uint64_t dev, uint64_t ino,
                     bool (*fn)(struct bytes path, void *arg), void *arg)
 {
-	struct alias_walk walk = {.l = l, .dev = dev, .ino = ino};
+	struct alias_walk walk = {l, true, fn, arg};
 	struct store_view *view;
-	bool more = true;
 
 	ledger_lock(l);
 	view = l->store->view(l->store);
-	l->store->aliases(l->store, view, dev, ino, alias_take_stored, &walk);
+	l->store->aliases(l->store, view, dev, ino, alias_in_store, &walk);
 	l->store->unview(l->store, view);
-	if (l->back)
-		overlay_aliases(l->back, dev, ino, alias_take, &walk);
-	overlay_aliases(l->front, dev, ino, alias_take, &walk);
+	if (walk.more && l->back)
+		(void)overlay_aliases(l->back, dev, ino, alias_in_back, &walk);
+	if (walk.more)
+		(void)overlay_aliases(l->front, dev, ino, fn, arg);
 	ledger_unlock(l);
-	for (size_t i = 0; i < walk.n; i++) {
-		more = more && fn((struct bytes){walk.paths[i], walk.lengths[i]}, arg);
-		free(walk.paths[i]);
-	}
-	free(walk.paths);
-	free(walk.lengths);
 }
 
 uint64_t ledger_entries(struct ledger *l)

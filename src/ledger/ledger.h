@@ -83,7 +83,9 @@ void ledger_get(struct ledger *l, struct bytes path, struct belief *ret);
  * snapshot is consistent; fn runs without the lock. */
 void ledger_list(struct ledger *l, struct bytes dir,
                  bool (*fn)(struct bytes name, const struct belief *belief, void *arg), void *arg);
-/* Other names known for this inode (fingerprint nlink > 1), full paths. */
+/* Full paths of the names confirmed for this inode, whatever their number of links was then; stops
+ * when fn returns false. fn runs with the lock: it must not call the ledger. Directories are not
+ * among them. */
 void ledger_aliases(struct ledger *l, uint64_t dev, uint64_t ino,
                     bool (*fn)(struct bytes path, void *arg), void *arg);
 uint64_t ledger_entries(struct ledger *l); /* confirmed or intended names */

@@ -56,8 +56,8 @@ static int put_group(struct write *w, const struct fingerprint *fp)
 	return put_row(w, TABLE_INO, record_bytes(&key), record_bytes(&value));
 }
 
-/* 1: the group has at least one name. */
-static int group_has_names(struct write *w, uint64_t dev, uint64_t ino)
+/* 1: the inode has at least one name. */
+static int inode_has_names(struct write *w, uint64_t dev, uint64_t ino)
 {
 	struct record_buf prefix;
 	MDB_cursor *cursor;
@@ -80,19 +80,17 @@ static int group_has_names(struct write *w, uint64_t dev, uint64_t ino)
 	return rc && rc != MDB_NOTFOUND ? lmdb_errno(rc) : found;
 }
 
-static int join_group(struct write *w, struct lmdb_place at, const struct fingerprint *fp)
+static int join_inode(struct write *w, struct lmdb_place at, const struct fingerprint *fp)
 {
 	struct record_buf key, value;
-	int r;
 
 	record_key_alias(&key, fp->dev, fp->ino, at.dir_id, at.name);
 	record_put_mark(&value, record_bytes(&key));
-	r = put_row(w, TABLE_INO, record_bytes(&key), record_bytes(&value));
-	return r < 0 ? r : put_group(w, fp);
+	return put_row(w, TABLE_INO, record_bytes(&key), record_bytes(&value));
 }
 
-/* The last one to leave takes the group's fingerprint along. */
-static int leave_group(struct write *w, struct lmdb_place at, const struct fingerprint *fp)
+/* The last one to leave takes the fingerprint of a group along. */
+static int leave_inode(struct write *w, struct lmdb_place at, const struct fingerprint *fp)
 {
 	struct record_buf key;
 	int r;
@@ -101,7 +99,7 @@ static int leave_group(struct write *w, struct lmdb_place at, const struct finge
 	r = delete_row(w, TABLE_INO, record_bytes(&key));
 	if (r < 0)
 		return r;
-	r = group_has_names(w, fp->dev, fp->ino);
+	r = inode_has_names(w, fp->dev, fp->ino);
 	if (r)
 		return r < 0 ? r : 0;
 	record_key_group(&key, fp->dev, fp->ino);
@@ -162,7 +160,7 @@ static int write_put(struct write *w, struct bytes path, const struct store_reco
 	struct record_entry old = {0}, e = {.fp = record->fp, .intents = record->intents};
 	struct lmdb_place at;
 	int r = make_place(w, path, &at), found;
-	bool linked = store_linked(&e.fp), stays;
+	bool stays = false;
 
 	if (r < 0)
 		return r;
@@ -172,11 +170,14 @@ static int write_put(struct write *w, struct bytes path, const struct store_reco
 	if (!found && path.n)
 		w->entries++;
 	e.dir_id = old.dir_id;
-	stays = store_linked(&old.fp) && linked && old.fp.dev == e.fp.dev && old.fp.ino == e.fp.ino;
-	if (store_linked(&old.fp) && !stays)
-		r = leave_group(w, at, &old.fp);
-	if (r == 0 && linked)
-		r = stays ? put_group(w, &e.fp) : join_group(w, at, &e.fp);
+	if (store_indexed(&old.fp) && store_indexed(&e.fp))
+		stays = store_same_inode(&old.fp, &e.fp);
+	if (store_indexed(&old.fp) && !stays)
+		r = leave_inode(w, at, &old.fp);
+	if (r == 0 && store_indexed(&e.fp) && !stays)
+		r = join_inode(w, at, &e.fp);
+	if (r == 0 && store_linked(&e.fp))
+		r = put_group(w, &e.fp);
 	if (r == 0 && (old.intents > 0) != (e.intents > 0))
 		r = set_intent_row(w, at, e.intents > 0);
 	return r < 0 ? r : put_entry(w, at, &e);
@@ -204,8 +205,8 @@ static int remove_entry(struct write *w, struct lmdb_place at, const struct reco
 	struct record_buf key;
 	int r = 0;
 
-	if (store_linked(&e->fp))
-		r = leave_group(w, at, &e->fp);
+	if (store_indexed(&e->fp))
+		r = leave_inode(w, at, &e->fp);
 	if (r == 0 && e->intents)
 		r = set_intent_row(w, at, false);
 	if (r < 0)
@@ -306,7 +307,7 @@ static int write_gone(struct write *w, struct bytes path)
 
 static int write_group(struct write *w, const struct fingerprint *fp)
 {
-	int r = group_has_names(w, fp->dev, fp->ino);
+	int r = inode_has_names(w, fp->dev, fp->ino);
 
 	return r > 0 ? put_group(w, fp) : r;
 }

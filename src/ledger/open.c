@@ -285,7 +285,7 @@ int ledger_open(struct ledger **ret, const char *dir, const struct ledger_identi
 	struct store *store = NULL;
 	struct intent_log *log = NULL;
 	struct ledger *l;
-	bool intents;
+	bool intents = false;
 	int r = lock_dir(dir, &lock_fd, err);
 
 	*ret_found = 0;
@@ -298,6 +298,7 @@ int ledger_open(struct ledger **ret, const char *dir, const struct ledger_identi
 			store->close(store);
 		return r;
 	}
+	check(store && log);
 	l = ledger_new(store, log);
 	l->dir = mem_strdup(dir);
 	l->lock_fd = TAKE_FD(lock_fd);

@@ -4,12 +4,14 @@
 #include "base/mem.h"
 #include "base/path.h"
 
-struct group_key {
+struct inode_key {
 	uint64_t dev, ino;
 };
 
-struct group {
-	struct group_key key;
+/* There is one for each inode that has names in the layer, or that is a group. */
+struct inode {
+	struct inode_key key;
+	bool group; /* names with more than one link were put: they share fp */
 	struct fingerprint fp;
 	struct node *names; /* by next_alias */
 	UT_hash_handle hh;
@@ -19,7 +21,7 @@ struct node {
 	struct node *parent;
 	struct node *children, *prev,
 	        *next; /* siblings; a DL list has prev of the head at the tail */
-	struct group *group;
+	struct inode *inode;
 	struct node *prev_alias, *next_alias;
 	struct store_record record;
 	bool known;   /* this layer says what stands here */
@@ -33,7 +35,7 @@ struct node {
 struct overlay {
 	struct node *root;
 	struct node *nodes;   /* hash of all but the root */
-	struct group *groups; /* hash */
+	struct inode *inodes; /* hash */
 	size_t known, ngroups;
 };
 
@@ -100,12 +102,18 @@ static struct node *node_make(struct overlay *o, struct bytes path)
 	return n;
 }
 
-static void node_leave_group(struct node *n)
+static void node_leave_inode(struct overlay *o, struct node *n)
 {
-	if (!n->group)
+	struct inode *i = TAKE(n->inode);
+
+	if (!i)
 		return;
-	DL_DELETE2(n->group->names, n, prev_alias, next_alias);
-	n->group = NULL;
+	DL_DELETE2(i->names, n, prev_alias, next_alias);
+	/* A group's fingerprint is also that of names underneath. */
+	if (i->names || i->group)
+		return;
+	HASH_DELETE(hh, o->inodes, i);
+	free(i);
 }
 
 static void node_set_known(struct overlay *o, struct node *n, bool known)
@@ -127,8 +135,10 @@ static void node_free_below(struct overlay *o, struct node *top)
 		}
 		if (n == top)
 			return;
-		node_leave_group(n);
+		node_leave_inode(o, n);
 		node_set_known(o, n, false);
+		/* Every node is in the table: deleting one never meets an empty one. */
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 		HASH_DELETE(hh, o->nodes, n);
 		DL_DELETE(parent->children, n);
 		free(n);
@@ -146,42 +156,47 @@ struct overlay *overlay_new(void)
 
 void overlay_free(struct overlay *o)
 {
-	struct group *g, *next;
+	struct inode *i, *next;
 
 	if (!o)
 		return;
 	node_free_below(o, o->root);
-	node_leave_group(o->root);
+	node_leave_inode(o, o->root);
 	free(o->root);
-	HASH_ITER (hh, o->groups, g, next) {
-		HASH_DELETE(hh, o->groups, g);
-		free(g);
+	HASH_ITER (hh, o->inodes, i, next) {
+		HASH_DELETE(hh, o->inodes, i);
+		free(i);
 	}
 	free(o);
 }
 
-static struct group *group_find(const struct overlay *o, uint64_t dev, uint64_t ino)
+static struct inode *inode_find(const struct overlay *o, uint64_t dev, uint64_t ino)
 {
-	struct group_key key = {dev, ino};
-	struct group *found = NULL;
+	struct inode_key key = {dev, ino};
+	struct inode *found = NULL;
 
-	HASH_FIND(hh, o->groups, &key, sizeof(key), found);
+	/* The hash reads the key as bytes, all of which are set. */
+	/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult) */
+	HASH_FIND(hh, o->inodes, &key, sizeof(key), found);
 	return found;
 }
 
-static void group_join(struct overlay *o, struct node *n, const struct fingerprint *fp)
+static void node_join_inode(struct overlay *o, struct node *n, const struct fingerprint *fp)
 {
-	struct group *g = group_find(o, fp->dev, fp->ino);
+	struct inode *i = inode_find(o, fp->dev, fp->ino);
 
-	if (!g) {
-		g = mem_alloc(sizeof(*g));
-		g->key = (struct group_key){fp->dev, fp->ino};
-		HASH_ADD(hh, o->groups, key, sizeof(g->key), g);
-		o->ngroups++;
+	if (!i) {
+		i = mem_alloc(sizeof(*i));
+		i->key = (struct inode_key){fp->dev, fp->ino};
+		HASH_ADD(hh, o->inodes, key, sizeof(i->key), i);
 	}
-	g->fp = *fp;
-	n->group = g;
-	DL_APPEND2(g->names, n, prev_alias, next_alias);
+	if (store_linked(fp)) {
+		o->ngroups += !i->group;
+		i->group = true;
+		i->fp = *fp;
+	}
+	n->inode = i;
+	DL_APPEND2(i->names, n, prev_alias, next_alias);
 }
 
 /* What a present node stands for. */
@@ -189,8 +204,8 @@ static struct store_record node_record(const struct node *n)
 {
 	struct store_record record = n->record;
 
-	if (n->group)
-		record.fp = n->group->fp;
+	if (store_linked(&record.fp))
+		record.fp = n->inode->fp;
 	record.parent = n->children != NULL;
 	return record;
 }
@@ -218,12 +233,12 @@ void overlay_put(struct overlay *o, struct bytes path, const struct store_record
 {
 	struct node *n = node_make(o, path);
 
-	node_leave_group(n);
+	node_leave_inode(o, n);
 	node_set_known(o, n, true);
 	n->present = true;
 	n->record = *record;
-	if (store_linked(&record->fp))
-		group_join(o, n, &record->fp);
+	if (store_indexed(&record->fp))
+		node_join_inode(o, n, &record->fp);
 }
 
 void overlay_remove(struct overlay *o, struct bytes path)
@@ -231,9 +246,10 @@ void overlay_remove(struct overlay *o, struct bytes path)
 	struct node *n = node_make(o, path);
 
 	node_free_below(o, n);
-	node_leave_group(n);
+	node_leave_inode(o, n);
 	node_set_known(o, n, true);
 	n->present = false;
+	n->record = (struct store_record){0};
 	n->hides = true;
 }
 
@@ -247,11 +263,12 @@ void overlay_clear_below(struct overlay *o, struct bytes path)
 
 bool overlay_group(const struct overlay *o, uint64_t dev, uint64_t ino, struct fingerprint *ret)
 {
-	const struct group *g = group_find(o, dev, ino);
+	const struct inode *i = inode_find(o, dev, ino);
 
-	if (g)
-		*ret = g->fp;
-	return g != NULL;
+	if (!i || !i->group)
+		return false;
+	*ret = i->fp;
+	return true;
 }
 
 bool overlay_has_groups(const struct overlay *o)
@@ -283,22 +300,20 @@ static void node_path(const struct node *n, struct buf *out)
 	}
 }
 
-void overlay_aliases(const struct overlay *o, uint64_t dev, uint64_t ino,
-                     void (*fn)(struct bytes path, void *arg), void *arg)
+bool overlay_aliases(const struct overlay *o, uint64_t dev, uint64_t ino,
+                     bool (*fn)(struct bytes path, void *arg), void *arg)
 {
-	const struct group *g = group_find(o, dev, ino);
-	const struct node *n;
+	const struct inode *i = inode_find(o, dev, ino);
+	bool more = true;
 	struct buf path;
 
-	if (!g)
-		return;
 	buf_init(&path, SIZE_MAX);
-	DL_FOREACH2(g->names, n, next_alias)
-	{
+	for (const struct node *n = i ? i->names : NULL; n && more; n = n->next_alias) {
 		node_path(n, &path);
-		fn(buf_bytes(&path), arg);
+		more = fn(buf_bytes(&path), arg);
 	}
 	buf_done(&path);
+	return more;
 }
 
 static int child_order(const void *a, const void *b)
@@ -420,7 +435,7 @@ static const struct node *node_after(const struct node *n, const struct node *to
 void overlay_export(const struct overlay *o, struct overlay_export *ret)
 {
 	const struct node *n;
-	struct group *g, *next;
+	struct inode *i, *next;
 	struct buf path;
 	size_t at = 0;
 
@@ -431,14 +446,15 @@ void overlay_export(const struct overlay *o, struct overlay_export *ret)
 	ret->changes = mem_array(2 * o->known + o->ngroups + 2, sizeof(*ret->changes));
 	for (n = o->root; n; n = node_after(n, o->root))
 		export_node(n, ret, &path);
-	HASH_ITER (hh, o->groups, g, next) {
-		struct store_record record = {.fp = g->fp};
+	HASH_ITER (hh, o->inodes, i, next) {
+		struct store_record record = {.fp = i->fp};
 
-		export_add(ret, STORE_GROUP, (struct bytes){0}, &record);
+		if (i->group)
+			export_add(ret, STORE_GROUP, (struct bytes){0}, &record);
 	}
-	for (size_t i = 0; i < ret->n; i++) {
-		ret->changes[i].path.p = ret->paths.p + at;
-		at += ret->changes[i].path.n;
+	for (size_t c = 0; c < ret->n; c++) {
+		ret->changes[c].path.p = ret->paths.p + at;
+		at += ret->changes[c].path.n;
 	}
 	buf_done(&path);
 }

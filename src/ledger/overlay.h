@@ -4,7 +4,8 @@
  * it in the layers underneath.
  *
  * Knows neither locks nor the layers underneath. A layer that is being committed is only read.
- * Names that share an inode find their fingerprint in the layer's groups: the one put last.
+ * Names with more than one link find their fingerprint in the layer's groups: the one put last. All
+ * confirmed names of the layer, directories apart, can be found by their inode.
  */
 #ifndef LEDGER_OVERLAY_H
 #define LEDGER_OVERLAY_H
@@ -34,9 +35,9 @@ void overlay_clear_below(struct overlay *o, struct bytes path);
 /* The fingerprint this layer has for a group. */
 bool overlay_group(const struct overlay *o, uint64_t dev, uint64_t ino, struct fingerprint *ret);
 bool overlay_has_groups(const struct overlay *o);
-/* Paths of this layer that are in the group, in no order. */
-void overlay_aliases(const struct overlay *o, uint64_t dev, uint64_t ino,
-                     void (*fn)(struct bytes path, void *arg), void *arg);
+/* Paths of this layer that have this inode, in no order, until fn returns false; then false. */
+bool overlay_aliases(const struct overlay *o, uint64_t dev, uint64_t ino,
+                     bool (*fn)(struct bytes path, void *arg), void *arg);
 
 /* What the layer says about the names directly in a directory, in byte order. */
 struct overlay_child {

@@ -4,11 +4,14 @@
  * Little-endian, fixed sizes, and behind each value a checksum over key and value, so that neither
  * a flipped bit nor a row under a wrong key is believed.
  *
- *     entry  (directory id, name) -> version, intents, id of the directory it is (0: none),
- * fingerprint dir    id -> version, id of its parent, name ino    (dev, ino) -> version,
- * fingerprint of the group ino    (dev, ino, directory id, name) -> version: one name of the group
- *     intent (directory id, name) -> version: the entry has intents
- *     meta   key -> version, value
+ * - entry: (directory id, name) -> version, intents, id of the directory it is (0: none),
+ *   fingerprint
+ * - dir: id -> version, id of its parent, name
+ * - ino: (dev, ino, directory id, name) -> version: one confirmed name of the inode;
+ *   (dev, ino) -> version, fingerprint: what the names with more than one link share; it goes with
+ *   the last name of the inode
+ * - intent: (directory id, name) -> version: the entry has intents
+ * - meta: key -> version, value
  *
  * Numbers in keys are big-endian: rows of one directory or group lie together, in byte order.
  */

@@ -3,8 +3,9 @@
  * the real ledger over memory and cut its power.
  *
  * A store holds one record per name. A name with a record has a record for every directory above
- * it. Names whose fingerprints have more than one link (directories apart) form groups by (dev,
- * ino): one fingerprint for all of them, the one written last.
+ * it. The confirmed names of an inode (directories apart) can be found by (dev, ino), whatever
+ * their number of links was; those whose fingerprints have more than one link form a group: one
+ * fingerprint for all of them, the one written last.
  */
 #ifndef LEDGER_STORE_H
 #define LEDGER_STORE_H
@@ -25,6 +26,16 @@ struct store_record {
 static inline bool store_linked(const struct fingerprint *fp)
 {
 	return fp->mode && !S_ISDIR(fp->mode) && fp->nlink > 1;
+}
+
+/* Whether the name is found by its inode. */
+static inline bool store_indexed(const struct fingerprint *fp)
+{
+	return fp->mode && !S_ISDIR(fp->mode);
+}
+static inline bool store_same_inode(const struct fingerprint *a, const struct fingerprint *b)
+{
+	return a->dev == b->dev && a->ino == b->ino;
 }
 
 /* Changes of one commit are carried out in order. */
@@ -51,7 +62,7 @@ struct store {
 	void (*list)(struct store *s, struct store_view *v, struct bytes dir,
 	             bool (*fn)(struct bytes name, const struct store_record *r, void *arg),
 	             void *arg);
-	/* The names of a group, full paths. */
+	/* The confirmed names of an inode, full paths. */
 	void (*aliases)(struct store *s, struct store_view *v, uint64_t dev, uint64_t ino,
 	                bool (*fn)(struct bytes path, void *arg), void *arg);
 	/* Paths whose records have intents. */

@@ -80,6 +80,9 @@ static void add_transfer_options(struct list *l, enum session_class class,
 	if (o->groupmap)
 		add(l, mem_printf("--groupmap=%s", o->groupmap));
 	if (is_compare(class)) {
+		/* In a dry run, which these classes always are, it only tells. */
+		if (o->extras)
+			add(l, mem_strdup("--delete"));
 		add(l, mem_strdup("--log-format=%i"));
 		return;
 	}

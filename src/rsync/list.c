@@ -57,7 +57,7 @@ static int check_entry(const struct session *s, const struct session_entry *e, s
 		return bad(err, e, "a directory cannot be one of several links");
 	if (!dir && (e->implied || e->content_dir))
 		return bad(err, e, "only a directory can be listed as one");
-	if (s->class == SESSION_DELETE ? !dir : e->content_dir)
+	if (s->class == SESSION_DELETE ? !dir : e->content_dir && !session_has_rules(s))
 		return bad(err, e, "not in a session of this class");
 	if (s->class == SESSION_CHECKSUM && S_ISREG(e->mode) &&
 	    e->checksum.n != strong_table[s->strong].size)
@@ -303,15 +303,17 @@ int session_list(struct session *s, const struct session_entry *entries, size_t 
 		return err_set(err, EINVAL, "the session is not ready for a list");
 	if (n && (s->o.xattrs || s->o.acls))
 		return err_set(err, ENOTSUP, "extended attributes and ACLs cannot be sent");
-	if (n > LIST_MAX || (nrules && s->class != SESSION_DELETE))
+	if (n > LIST_MAX || (nrules && !session_has_rules(s)))
 		return err_set(err, EINVAL, "not a list for this session");
 	list = mem_array(n ? n : 1, sizeof(*list));
-	rc = check_list(s, entries, n, list, rules, nrules, err);
+	rc = check_list(s, entries, n, list, rules, s->class == SESSION_DELETE ? nrules : 0, err);
 	if (rc < 0)
 		return rc;
 	buf_init(&out, LIST_BYTES_MAX);
 	if (s->class == SESSION_DELETE)
 		rc = rules_put(&out, rules, nrules, err);
+	else if (session_has_rules(s))
+		rc = rules_put_protected(&out, rules, nrules, err);
 	if (rc == 0) {
 		put_entries(s, &out, list, n);
 		put_ids(s, &out);

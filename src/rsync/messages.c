@@ -64,7 +64,7 @@ static int take_deleted(struct session *s, struct bytes payload)
 {
 	struct session_event event = {SESSION_EV_DELETED, .text = payload};
 
-	if (s->class != SESSION_DELETE || s->list_at == UINT64_MAX)
+	if (!session_has_rules(s) || s->list_at == UINT64_MAX)
 		return session_breach(s, "a deletion that nobody asked for");
 	/* A directory's name has a NUL behind it. */
 	if (event.text.n && event.text.p[event.text.n - 1] == '\0') {

@@ -40,14 +40,14 @@ static void put_rule(struct buf *out, struct bytes rule)
 	buf_add_bytes(out, rule);
 }
 
-static int put_risk(struct buf *out, struct buf *rule, const struct session_risk *risk,
-                    struct err *err)
+static int put_path(struct buf *out, struct buf *rule, const char *verb,
+                    const struct session_risk *risk, struct err *err)
 {
 	if (!risk->path.n || !path_valid(risk->path))
 		return err_set(err, EINVAL, "not a path that can be deleted: %s",
 		               path_show(risk->path));
 	buf_clear(rule);
-	buf_add(rule, "R ", 2);
+	buf_add_bytes(rule, bytes_of(verb));
 	rules_quote(rule, risk->path, risk->dir);
 	if (rule->n > RULE_MAX)
 		return err_set(err, ENAMETOOLONG, "too long for a receiver's rule: %s",
@@ -56,16 +56,33 @@ static int put_risk(struct buf *out, struct buf *rule, const struct session_risk
 	return 0;
 }
 
-int rules_put(struct buf *out, const struct session_risk *risks, size_t n, struct err *err)
+static int put_paths(struct buf *out, const char *verb, const struct session_risk *risks, size_t n,
+                     struct err *err)
 {
 	struct buf rule;
 	int rc = 0;
 
 	buf_init(&rule, 3 * PATH_BYTES_MAX);
 	for (size_t i = 0; i < n && rc == 0; i++)
-		rc = put_risk(out, &rule, &risks[i], err);
+		rc = put_path(out, &rule, verb, &risks[i], err);
 	buf_done(&rule);
+	return rc;
+}
+
+int rules_put(struct buf *out, const struct session_risk *risks, size_t n, struct err *err)
+{
+	int rc = put_paths(out, "R ", risks, n, err);
+
 	put_rule(out, BYTES("P *"));
+	buf_add_le32(out, 0);
+	return rc;
+}
+
+int rules_put_protected(struct buf *out, const struct session_risk *paths, size_t n,
+                        struct err *err)
+{
+	int rc = put_paths(out, "P ", paths, n, err);
+
 	buf_add_le32(out, 0);
 	return rc;
 }

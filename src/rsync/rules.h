@@ -13,5 +13,9 @@ void rules_quote(struct buf *out, struct bytes path, bool dir);
  * path, or the root; -ENAMETOOLONG: its pattern is longer than receivers take. `out` is then of no
  * use. */
 int rules_put(struct buf *out, const struct session_risk *risks, size_t n, struct err *err);
+/* The opposite, for sessions that delete nothing: the paths are protected and all others are at
+ * risk. The same errors. */
+int rules_put_protected(struct buf *out, const struct session_risk *paths, size_t n,
+                        struct err *err);
 
 #endif

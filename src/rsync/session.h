@@ -44,6 +44,8 @@ struct session_options {
 	bool no_ns; /* this peer does not know --modify-window=-1 (before 3.1.3): it compares whole
 	               seconds */
 	bool dry_run;       /* DELETE: nothing is deleted, EV_DELETED tells what would be */
+	bool extras;        /* COMPARE, CHECKSUM: EV_DELETED tells what lies in content directories
+	                     * and is not listed; nothing is deleted in these classes */
 	unsigned timeout_s; /* always sent; default 30 */
 	unsigned bwlimit_kib;
 	const char *usermap, *groupmap; /* values of --usermap, --groupmap; NULL: none */
@@ -127,7 +129,8 @@ struct session_entry {
 	int64_t mtime_ns;
 	struct bytes link_target; /* symlinks */
 	uint64_t link_group;      /* equal non-zero values: one inode (needs hard_links); 0: none */
-	bool content_dir;         /* DELETE: what lies in it is subject to the rules */
+	bool content_dir;         /* DELETE: what lies in it is subject to the rules; with `extras`:
+	                             all that is ours in it is listed */
 	bool implied;             /* an ancestor that rides along */
 	struct bytes checksum;    /* CHECKSUM class: xxh128/md5... of the content,
 	                             session_checksum_size() bytes */
@@ -137,9 +140,9 @@ struct session_entry {
  * DELETE all entries are directories, and each risk's parent is one of them with content_dir set,
  * or another risk. xattrs and acls are not implemented: -ENOTSUP. Only READY. Entries in any order,
  * no duplicates, each one's parent included ("" not needed): the session sorts; later calls and
- * events use the CALLER's indexes. `rules` (DELETE only): paths at risk, `dir` says directory;
- * encoded as "R /path" and closed by "P *" always. Copies what it needs. -EINVAL for a violated
- * rule (nothing was sent). */
+ * events use the CALLER's indexes. `rules` (DELETE): paths at risk, `dir` says directory;
+ * encoded as "R /path" and closed by "P *" always; with `extras` they are paths that are no extras,
+ * nor is anything below. Copies what it needs. -EINVAL for a violated rule (nothing was sent). */
 struct session_risk {
 	struct bytes path;
 	bool dir;

@@ -114,6 +114,13 @@ struct session {
 /* FAILED, once; later calls keep the first reason. Returns -code. */
 int session_fail(struct session *s, enum session_fault fault, int code, const char *fmt, ...)
         __attribute__((format(printf, 4, 5)));
+/* The receiver expects a filter list before the list, and tells deletions. */
+static inline bool session_has_rules(const struct session *s)
+{
+	bool compares = s->class == SESSION_COMPARE || s->class == SESSION_CHECKSUM;
+
+	return s->class == SESSION_DELETE || (compares && s->o.extras);
+}
 int session_breach(struct session *s, const char *what); /* FAULT_PROTOCOL, -EPROTO */
 
 /* What of s->raw is not understood yet. */

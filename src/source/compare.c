@@ -2,52 +2,202 @@
  * From what was seen and what is believed to marks.
  */
 #include <fcntl.h>
+#include <uthash.h>
 
 #include "base/fd.h"
 #include "base/mem.h"
 #include "source/inside.h"
 #include "source/verdict.h"
 
+enum {
+	NAMES_MANY = 64,  /* a group of more names is marked once in a round for the same sight */
+	NAMES_JOINED = 8, /* known names that are tried when one has to be found to link to */
+};
+
+struct group_key {
+	uint64_t dev, ino;
+	uint64_t job;
+};
+
+/* All names of a group have been marked in this round for what was seen. */
+struct group_marked {
+	struct group_key key;
+	struct fingerprint seen;
+	enum mark_action action;
+	unsigned flags;
+	UT_hash_handle hh;
+};
+
 struct aliases {
 	struct buf names; /* NUL behind each */
 	struct bytes self;
+	size_t n, most;
 };
 
 static bool alias_add(struct bytes path, void *arg)
 {
 	struct aliases *a = arg;
 
-	if (!bytes_equal(path, a->self)) {
-		buf_add_bytes(&a->names, path);
-		buf_add_u8(&a->names, 0);
-	}
+	if (bytes_equal(path, a->self))
+		return true;
+	buf_add_bytes(&a->names, path);
+	buf_add_u8(&a->names, 0);
+	return ++a->n < a->most;
+}
+
+/* The other names that the target is believed to have for this inode, at most `most`. */
+static void aliases_read(struct aliases *a, struct source *s, unsigned job,
+                         const struct fingerprint *seen, size_t most)
+{
+	*a = (struct aliases){.self = buf_bytes(&s->path), .most = most};
+	buf_init(&a->names, 64 << 20);
+	ledger_aliases(s->jobs[job].ledger, seen->dev, seen->ino, alias_add, a);
+}
+
+static bool aliases_next(const struct aliases *a, size_t *at, struct bytes *ret)
+{
+	if (*at >= a->names.n)
+		return false;
+	*ret = bytes_of(a->names.p + *at);
+	*at += ret->n + 1;
 	return true;
+}
+
+/* It is a name of that inode to this day. */
+static bool is_alias(struct source *s, struct bytes path, const struct fingerprint *seen)
+{
+	struct stat st;
+
+	if (filter_excludes_any(s->config.filter, path, false))
+		return false;
+	autoclose int fd =
+	        fd_open_beneath(s->root_fd, path, O_PATH | O_NOFOLLOW, s->config.cross_mounts);
+
+	return fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == seen->ino && st.st_dev == seen->dev;
+}
+
+static struct group_marked *group_find(struct source *s, const struct group_key *key)
+{
+	struct group_marked *found = NULL;
+
+	HASH_FIND(hh, s->groups, key, sizeof(*key), found);
+	return found;
+}
+
+/* Each of n names of a group may be looked at in turn: n times n marks would say nothing more. */
+static bool group_is_marked(struct source *s, const struct group_key *key,
+                            const struct fingerprint *seen, enum mark_action action, unsigned flags)
+{
+	const struct group_marked *g = group_find(s, key);
+
+	return g && !fingerprint_moved(&g->seen, seen) && g->action >= action && g->flags == flags;
+}
+
+static void group_remember(struct source *s, const struct group_key *key,
+                           const struct fingerprint *seen, enum mark_action action, unsigned flags)
+{
+	struct group_marked *g = group_find(s, key);
+
+	if (!g) {
+		g = mem_alloc(sizeof(*g));
+		g->key = *key;
+		HASH_ADD(hh, s->groups, key, sizeof(g->key), g);
+	}
+	g->seen = *seen;
+	g->action = action;
+	g->flags = flags;
+}
+
+void compare_forget_groups(struct source *s)
+{
+	struct group_marked *g, *next;
+
+	HASH_ITER (hh, s->groups, g, next) {
+		HASH_DELETE(hh, s->groups, g);
+		free(g);
+	}
 }
 
 /* One look at an inode with several names brings all of them into line. */
 static void mark_aliases(struct source *s, unsigned job, const struct fingerprint *seen,
-                         const struct verdict *v, const struct look *look, unsigned flags)
+                         enum mark_action action, const struct look *look, unsigned flags)
 {
-	struct aliases a = {.self = buf_bytes(&s->path)};
+	struct group_key key = {seen->dev, seen->ino, job};
+	struct aliases a;
+	struct bytes path;
 	size_t at = 0;
 
-	buf_init(&a.names, 64 << 20);
-	ledger_aliases(s->jobs[job].ledger, seen->dev, seen->ino, alias_add, &a);
-	while (at < a.names.n) {
-		struct bytes path = bytes_of(a.names.p + at);
-		struct stat st;
+	if (group_is_marked(s, &key, seen, action, flags | look->flags))
+		return;
+	aliases_read(&a, s, job, seen, SIZE_MAX);
+	while (aliases_next(&a, &at, &path)) {
+		if (is_alias(s, path, seen))
+			outbox_mark(s, job, path, look, action, flags,
+			            action == MARK_META ? 0 : seen->size, seen->ino);
+	}
+	if (a.n > NAMES_MANY)
+		group_remember(s, &key, seen, action, flags | look->flags);
+	buf_done(&a.names);
+}
 
-		at += path.n + 1;
-		if (filter_excludes_any(s->config.filter, path, false))
+/* A name that is new to its group needs one of the others in its list to be linked to. A name that
+ * was confirmed with one link does not share what is confirmed for the group: it comes along, too.
+ * If the content differs from what is confirmed, all names have to follow. */
+static void mark_partners(struct source *s, unsigned job, const struct fingerprint *seen,
+                          enum mark_action action, const struct look *look, unsigned flags)
+{
+	bool partner = false, outdated = false;
+	struct aliases a;
+	struct bytes path;
+	size_t at = 0;
+
+	aliases_read(&a, s, job, seen, NAMES_JOINED);
+	while (!outdated && aliases_next(&a, &at, &path)) {
+		struct belief b;
+
+		ledger_get(s->jobs[job].ledger, path, &b);
+		if ((partner && b.fp.nlink > 1) || !is_alias(s, path, seen))
 			continue;
-		autoclose int fd = fd_open_beneath(s->root_fd, path, O_PATH | O_NOFOLLOW,
-		                                   s->config.cross_mounts);
-		if (fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == seen->ino &&
-		    st.st_dev == seen->dev)
-			outbox_mark(s, job, path, look, v->action, flags,
-			            v->action == MARK_META ? 0 : seen->size, seen->ino);
+		outdated = fingerprint_compare(&b.fp, seen) >= FP_DATA;
+		partner |= b.fp.nlink > 1;
+		if (!outdated)
+			outbox_mark(s, job, path, look, action, flags, 0, seen->ino);
 	}
 	buf_done(&a.names);
+	if (outdated)
+		mark_aliases(s, job, seen, action, look, flags);
+}
+
+/* A name of the same inode was confirmed with one link: this one was sent at the same time, and
+ * neither knew of the other. */
+static bool stands_apart(struct source *s, unsigned job, const struct fingerprint *seen)
+{
+	struct aliases a;
+	struct bytes path;
+	bool apart = false;
+	size_t at = 0;
+
+	aliases_read(&a, s, job, seen, NAMES_JOINED);
+	while (!apart && aliases_next(&a, &at, &path)) {
+		struct belief b;
+
+		ledger_get(s->jobs[job].ledger, path, &b);
+		apart = b.fp.nlink == 1 && is_alias(s, path, seen);
+	}
+	buf_done(&a.names);
+	return apart;
+}
+
+static void mark_group(struct source *s, unsigned job, const struct fingerprint *seen,
+                       const struct belief *belief, const struct verdict *v,
+                       const struct look *look, unsigned flags)
+{
+	flags |= v->flags & MARK_LOW;
+	if ((belief->state & LEDGER_CONFIRMED) && belief->fp.ino == seen->ino &&
+	    !(v->flags & MARK_RETYPED))
+		mark_aliases(s, job, seen, v->action, look, flags);
+	else
+		mark_partners(s, job, seen, v->action, look, flags);
 }
 
 void compare_entry(struct source *s, unsigned job, const struct fingerprint *seen,
@@ -63,13 +213,19 @@ void compare_entry(struct source *s, unsigned job, const struct fingerprint *see
 	v = verdict_of(belief, seen, bits,
 	               fingerprint_racy(seen, clock_wall_ns(), s->racy_window_ns));
 	verdict_raise(&v, look->least, seen);
-	if (!v.needed)
+	if (!v.needed && linked && !look->by_crawl && stands_apart(s, job, seen))
+		v = (struct verdict){true, MARK_META, 0};
+	if (!v.needed) {
+		if (bits & BACKLOG_CLOSED) /* what waited for that need not wait longer */
+			outbox_mark(s, job, buf_bytes(&s->path), look, MARK_META, MARK_IF_PENDING,
+			            0, linked ? seen->ino : 0);
 		return;
+	}
 	if ((v.flags & MARK_RETYPED) && S_ISDIR(belief->fp.mode))
 		gone_below(s, job, look);
 	outbox_mark(s, job, buf_bytes(&s->path), look, v.action, v.flags | flags,
 	            v.action == MARK_META || !S_ISREG(seen->mode) ? 0 : seen->size,
 	            linked ? seen->ino : 0);
-	if (linked && !(v.flags & MARK_FRESH))
-		mark_aliases(s, job, seen, &v, look, flags | (v.flags & MARK_LOW));
+	if (linked)
+		mark_group(s, job, seen, belief, &v, look, flags);
 }

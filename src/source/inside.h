@@ -122,6 +122,7 @@ struct source {
 	uint64_t taken_drain;
 	int root_fd; /* during a round, else -1 */
 	struct buf path;
+	struct group_marked *groups; /* of this round; hash */
 	struct parked *parked, *again; /* `again`: found in this round, tried in this round */
 	size_t nparked, parked_cap, nagain, again_cap;
 	uint32_t *limbo;
@@ -232,6 +233,9 @@ void adopt_watch(struct source *s, uint32_t node, int fd);
  * mark_flag for what comes out. */
 void compare_entry(struct source *s, unsigned job, const struct fingerprint *seen,
                    const struct belief *belief, const struct look *look, unsigned flags);
+/* At the end of each round. */
+void compare_forget_groups(struct source *s);
+
 /* park.c */
 void park_name(struct source *s, uint32_t node, struct bytes name, const struct look *look);
 void park_dir(struct source *s, uint32_t node, bool deep, const struct look *look);

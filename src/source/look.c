@@ -85,6 +85,9 @@ static void report_gone(struct source *s, const struct look *look)
 		ledger_get(s->jobs[job].ledger, buf_bytes(&s->path), &belief);
 		if (belief.state != LEDGER_ABSENT)
 			gone_report(s, job, &belief, look);
+		else if (look->bits) /* a mark for it may wait all the same */
+			outbox_mark(s, job, buf_bytes(&s->path), look, MARK_DELETE, MARK_IF_PENDING,
+			            0, 0);
 	}
 }
 

@@ -247,6 +247,7 @@ void round_end(struct source *s)
 	}
 	if (!round_emptied(s))
 		outbox_flush(s);
+	compare_forget_groups(s);
 	if (s->root_fd >= 0)
 		(void)close(s->root_fd);
 	s->root_fd = -1;

@@ -21,14 +21,25 @@ struct cargo *cargo_new(struct bytes payload, int root_fd)
 	return c;
 }
 
+static void drop_answers(struct cargo *c)
+{
+	for (size_t i = 0; i < c->answers_n; i++) {
+		struct wire_result_item *answer = &c->answers[i];
+
+		free((char *)answer->text.p);
+		if (answer->index == CARGO_NONE && answer->result == WIRE_DISPROVED)
+			free((char *)answer->path.p); /* that of an extra; others are borrowed */
+	}
+	c->answers_n = 0;
+}
+
 void cargo_free(struct cargo *c)
 {
 	if (!c)
 		return;
 	for (size_t i = 0; i < c->parts_n; i++)
 		free(c->parts[i].text);
-	for (size_t i = 0; i < c->answers_n; i++)
-		free((char *)c->answers[i].text.p);
+	drop_answers(c);
 	free(c->parts);
 	free(c->answers);
 	free(c->listed);
@@ -131,6 +142,15 @@ void cargo_tell_context(struct cargo *c, struct part *part, bool moved)
 	answer->fp = part->fp;
 }
 
+void cargo_tell_extra(struct cargo *c, struct bytes path, bool is_dir)
+{
+	struct wire_result_item *answer;
+
+	answer = add_answer(c, CARGO_NONE, WIRE_DISPROVED, (struct bytes){0});
+	answer->path = (struct bytes){mem_dup(path.p, path.n), path.n};
+	answer->fp.mode = is_dir ? S_IFDIR : S_IFREG;
+}
+
 void cargo_blame(struct part *part, struct bytes text, enum trouble trouble)
 {
 	struct bytes own = own_text(text);
@@ -154,7 +174,5 @@ void cargo_report(struct cargo *c, struct frame_out *out)
 		frame_out_add(out, WIRE_REPORT, buf_bytes(&b), NULL, 0);
 		buf_done(&b);
 	}
-	for (size_t i = 0; i < c->answers_n; i++)
-		free((char *)c->answers[i].text.p);
-	c->answers_n = 0;
+	drop_answers(c);
 }

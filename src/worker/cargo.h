@@ -28,15 +28,16 @@ struct part {
 	uint32_t entry;      /* index into the list, CARGO_NONE for deletions */
 	uint8_t kind, flags; /* enum part_kind, enum wire_result_flag */
 	uint8_t trouble;
-	bool settled;   /* answered */
-	bool serve;     /* stamp that is to be written */
-	bool moved;     /* differs from fp since it was listed (I3) */
-	bool redo;      /* was asked for a second time: its SUCCESS comes after the phase */
-	bool success;   /* SUCCESS came; its item may still follow */
-	bool differs;   /* compare: the target has it otherwise */
-	bool kept;      /* deletion: reported as not empty */
-	bool blocked;   /* an error names it that also concerns what lies below */
-	uint64_t group; /* hard-link group, 0: none */
+	bool settled;    /* answered */
+	bool serve;      /* stamp that is to be written */
+	bool moved;      /* differs from fp since it was listed (I3) */
+	bool redo;       /* was asked for a second time: its SUCCESS comes after the phase */
+	bool success;    /* SUCCESS came; its item may still follow */
+	bool differs;    /* compare: the target has it otherwise */
+	bool kept;       /* deletion: reported as not empty */
+	bool blocked;    /* an error names it that also concerns what lies below */
+	uint16_t iflags; /* compare: all item flags so far */
+	uint64_t group;  /* hard-link group, 0: none */
 	struct fingerprint fp;
 	char *text; /* what the server said against it, NULL: nothing */
 	size_t text_n;
@@ -48,6 +49,7 @@ struct cargo {
 	int root_fd;
 	bool cross_mounts, no_ack;
 	bool compare; /* nothing is changed at the target: PROVEN or DISPROVED */
+	bool extras;  /* and what lies there besides is told */
 	struct part *parts;
 	size_t parts_n, parts_cap;
 	uint32_t *listed; /* list index -> part */
@@ -56,7 +58,7 @@ struct cargo {
 	char *complaint;  /* first error that no part claims (I9) */
 	char *last_error;
 	bool phase;                       /* the end of the phase has been seen */
-	struct wire_result_item *answers; /* not reported yet; path borrowed, text owned */
+	struct wire_result_item *answers; /* not reported yet; text owned, path that of an extra */
 	size_t answers_n, answers_cap;
 };
 
@@ -76,6 +78,8 @@ void cargo_answer(struct cargo *c, uint32_t item, enum wire_result result, struc
 void cargo_settle(struct cargo *c, struct part *part, enum wire_result result);
 /* Reports an ancestor. */
 void cargo_tell_context(struct cargo *c, struct part *part, bool moved);
+/* Reports a name that only the target has; copies the path. */
+void cargo_tell_extra(struct cargo *c, struct bytes path, bool is_dir);
 /* Replaces what is remembered against a part. */
 void cargo_blame(struct part *part, struct bytes text, enum trouble trouble);
 /* Queues WIRE_REPORT frames with all answers. */

@@ -52,6 +52,7 @@ struct link *link_new(struct link_env *env, const struct wire_session *m, int fd
 {
 	struct link *l = mem_alloc(sizeof(*l));
 	struct session_login login = {m->module, m->user, m->password};
+	struct session_options options = env->setup.options;
 	unsigned patience = env->setup.handshake_timeout_s;
 
 	l->env = env;
@@ -64,7 +65,9 @@ struct link *link_new(struct link_env *env, const struct wire_session *m, int fd
 	l->keepalive_ns = INT64_MAX;
 	supply_init(&l->supply);
 	prepare_socket(l);
-	l->session = session_new((enum session_kind)m->kind, l->class, &env->setup.options,
+	l->extras = options.extras =
+	        m->extras && (l->class == SESSION_COMPARE || l->class == SESSION_CHECKSUM);
+	l->session = session_new((enum session_kind)m->kind, l->class, &options,
 	                         m->path ? m->path : "", l->pipe ? NULL : &login);
 	return l;
 }
@@ -331,8 +334,10 @@ static void take_event(struct link *l, const struct session_event *ev)
 	case SESSION_EV_CLOSED:
 		verdict_closed(c);
 		break;
+	case SESSION_EV_DELETED: /* of deletions: confirmed by the phase, not one by one (I9) */
+		verdict_extra(c, ev->text, ev->is_dir);
+		break;
 	case SESSION_EV_NONE:
-	case SESSION_EV_DELETED: /* confirmed by the phase, not one by one (I9) */
 		break;
 	}
 }
@@ -377,9 +382,11 @@ static void send_list(struct link *l, const struct manifest *list, int64_t now_n
 	struct err err = {0};
 	int r = 0;
 
-	if (list->count && l->cargo->unsettled)
+	if (list->count && l->cargo->unsettled) {
+		names_tell(l->env->names, l->session, &l->env->setup, list, now_ns);
 		r = session_list(l->session, list->entries, list->count, list->rules, list->rules_n,
 		                 &err);
+	}
 	if (list->count == 0 || l->cargo->unsettled == 0 || r < 0) {
 		verdict_end(l->cargo, false);
 		end_cargo(l, r < 0 ? TROUBLE_LOCAL : TROUBLE_NONE, false, bytes_of(err.text));
@@ -397,6 +404,7 @@ void link_carry(struct link *l, struct cargo *c, int64_t now_ns)
 	c->cross_mounts = l->env->setup.cross_mounts;
 	c->no_ack = l->env->setup.options.no_ack;
 	c->compare = l->class == SESSION_COMPARE || l->class == SESSION_CHECKSUM;
+	c->extras = l->extras;
 	l->state = LINK_CARRYING;
 	link_progress(l, now_ns);
 	manifest_build(&list, c, &l->env->setup, l->class, clock_wall_ns());

@@ -15,6 +15,7 @@
 #include "worker/cargo.h"
 #include "worker/checksums.h"
 #include "worker/manifest.h"
+#include "worker/names.h"
 #include "worker/supply.h"
 #include "worker/throttle.h"
 
@@ -24,6 +25,7 @@
 struct link_env {
 	struct wire_setup setup;
 	struct throttle throttle;
+	struct names *names;
 	struct frame_out *out;
 	char *slice; /* SUPPLY_SLICE_BYTES */
 	char *input; /* LINK_READ_BYTES */
@@ -45,7 +47,7 @@ struct link {
 	enum link_state state;
 	enum session_class class;
 	int fd; /* -1: closed, a zombie waits for its time */
-	bool tcp, pipe, indirect;
+	bool tcp, pipe, indirect, extras;
 	bool was_ready;
 	bool write_broken; /* the peer reads no more; what it said before may still come */
 	struct session *session;

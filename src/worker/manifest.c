@@ -12,6 +12,7 @@
 #define NS_PER_S    1000000000LL
 #define LINK_TRIES  3
 #define VIRTUAL_DIR (S_IFDIR | 0700)
+#define STAMP_DIR   ".lockstep" /* ours at every target, and no extra */
 
 struct lister {
 	struct cargo *cargo;
@@ -224,6 +225,7 @@ static void list_present(struct lister *l, uint32_t index)
 		l->walk.levels[0].part = (uint32_t)(part - l->cargo->parts);
 	entry = add_entry(l, part);
 	entry->link_target = target;
+	entry->content_dir = (item->flags & WIRE_ITEM_WHOLE) != 0 && l->cargo->extras;
 	if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
 		entry->rdev_major = major(st.st_rdev);
 		entry->rdev_minor = minor(st.st_rdev);
@@ -401,6 +403,8 @@ void manifest_build(struct manifest *ret, struct cargo *c, const struct wire_set
 	}
 	if (setup->options.hard_links)
 		group_links(&l);
+	if (c->extras)
+		ret->rules[ret->rules_n++] = (struct session_risk){BYTES(STAMP_DIR), true};
 }
 
 void manifest_done(struct manifest *l)

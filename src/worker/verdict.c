@@ -1,5 +1,7 @@
 #include "worker/verdict.h"
 
+#include <errno.h>
+
 #include "base/mem.h"
 #include "base/path.h"
 #include "worker/blame.h"
@@ -26,6 +28,7 @@ void verdict_item(struct cargo *c, struct part *part, unsigned iflags)
 		cargo_settle(c, part, WIRE_DISPROVED);
 	if (iflags & ITEM_DIFFERS)
 		part->differs = true;
+	part->iflags |= (uint16_t)iflags;
 	if (part->success)
 		confirm(c, part);
 }
@@ -116,12 +119,59 @@ static void unkeep_above_failures(struct cargo *c)
 	}
 }
 
+void verdict_extra(struct cargo *c, struct bytes path, bool is_dir)
+{
+	struct walk w;
+	struct stat st;
+	int r;
+
+	if (!c->extras || !path.n || !path_valid(path))
+		return;
+	walk_init(&w, c->root_fd, c->cross_mounts);
+	r = walk_stat(&w, path, &st);
+	walk_done(&w);
+	if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
+		cargo_tell_extra(c, path, is_dir);
+}
+
+/* How the target's entry differs, in words. */
+static void describe(struct part *part)
+{
+	static const struct {
+		unsigned flag;
+		const char *word;
+	} words[] = {{SESSION_ITEM_SIZE, "size"},
+	             {SESSION_ITEM_TIME, "time"},
+	             {SESSION_ITEM_PERMS, "mode"},
+	             {SESSION_ITEM_OWNER, "owner"},
+	             {SESSION_ITEM_GROUP, "group"}};
+	struct buf b;
+
+	buf_init(&b, 64);
+	if (part->iflags & SESSION_ITEM_NEW) {
+		buf_printf(&b, "missing");
+	} else {
+		if (part->iflags & SESSION_ITEM_CHANGE)
+			buf_printf(&b, S_ISLNK(part->fp.mode) ? "link target" : "content");
+		for (size_t i = 0; i < ARRAY_LEN(words); i++)
+			if (part->iflags & words[i].flag)
+				buf_printf(&b, "%s%s", b.n ? ", " : "", words[i].word);
+	}
+	if (!b.n)
+		buf_printf(&b, part->group ? "hard links" : "type");
+	cargo_blame(part, buf_bytes(&b), TROUBLE_NONE);
+	buf_done(&b);
+}
+
 static void settle_compared(struct cargo *c, struct part *part, const char *why)
 {
-	if (part->text || why)
+	if (part->text || why) {
 		fail(c, part, why);
-	else
-		cargo_settle(c, part, part->differs ? WIRE_DISPROVED : WIRE_PROVEN);
+		return;
+	}
+	if (part->differs)
+		describe(part);
+	cargo_settle(c, part, part->differs ? WIRE_DISPROVED : WIRE_PROVEN);
 }
 
 /* Up to the end of the goodbye a file may still be asked for again, and confirmed later. */

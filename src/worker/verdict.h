@@ -14,6 +14,9 @@ void verdict_item(struct cargo *c, struct part *part, unsigned iflags);
 /* A request for a stamp's content, which must not be served: proven or not (see DESIGN). */
 void verdict_stamp_request(struct cargo *c, struct part *part, unsigned iflags);
 void verdict_success(struct cargo *c, struct part *part);
+/* A session that compares and tells extras names what was not listed; what the tree has by now is
+ * none. */
+void verdict_extra(struct cargo *c, struct bytes path, bool is_dir);
 void verdict_message(struct cargo *c, enum session_level level, struct bytes text);
 /* The second DONE: settles everything but files that may still be repeated or confirmed. */
 void verdict_phase(struct cargo *c);

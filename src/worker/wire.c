@@ -175,6 +175,7 @@ void wire_put_session(struct buf *out, const struct wire_session *m)
 	buf_add_u8(out, m->class);
 	buf_add_u8(out, m->tls);
 	buf_add_u8(out, m->remote_exit);
+	buf_add_u8(out, m->extras);
 	put_string(out, m->path);
 	put_string(out, m->module);
 	put_string(out, m->user);
@@ -191,6 +192,7 @@ int wire_get_session(struct bytes payload, struct wire_session *ret)
 	ret->class = get_below(&c, SESSION_CLASSES);
 	ret->tls = get_bool(&c);
 	ret->remote_exit = get_bool(&c);
+	ret->extras = get_bool(&c);
 	ret->path = get_string(&c);
 	ret->module = get_string(&c);
 	ret->user = get_string(&c);
@@ -242,7 +244,7 @@ int wire_get_batch(struct bytes payload, struct wire_batch *ret)
 		item->path = get_bytes(&c);
 		item->flags = cursor_u8(&c);
 		item->mtime_s = (int64_t)cursor_le64(&c);
-		if (!path_valid(item->path) || item->flags >= WIRE_ITEM_SERVE << 1)
+		if (!path_valid(item->path) || item->flags >= WIRE_ITEM_WHOLE << 1)
 			c.bad = true;
 	}
 	if (finish(&c)) {
@@ -314,6 +316,8 @@ static void get_result(struct cursor *c, struct wire_result_item *item)
 	item->path = get_bytes(c);
 	item->text = get_bytes(c);
 	context = item->result == WIRE_CONTEXT || item->result == WIRE_CONTEXT_MOVED;
+	if (item->result == WIRE_DISPROVED && item->index == UINT32_MAX)
+		context = true;
 	if (item->result == 0 || context != (item->index == UINT32_MAX) || !path_valid(item->path))
 		c->bad = true;
 }
@@ -428,18 +432,12 @@ int wire_get_id(struct bytes payload, uint64_t *ret)
 const char *wire_result_word(enum wire_result result)
 {
 	static const char *const words[WIRE_RESULTS] = {
-	        [WIRE_ACKED] = "acked",
-	        [WIRE_MOVED] = "moved",
-	        [WIRE_VANISHED] = "vanished",
-	        [WIRE_UNREADABLE] = "unreadable",
-	        [WIRE_FAILED] = "failed",
-	        [WIRE_KEPT] = "kept",
-	        [WIRE_UNSENT] = "unsent",
-	        [WIRE_UNKNOWN] = "unknown",
-	        [WIRE_CONTEXT] = "context",
-	        [WIRE_CONTEXT_MOVED] = "context-moved",
-	        [WIRE_PROVEN] = "proven",
-	        [WIRE_DISPROVED] = "disproved",
+	        [WIRE_ACKED] = "acked",       [WIRE_MOVED] = "moved",
+	        [WIRE_VANISHED] = "vanished", [WIRE_UNREADABLE] = "unreadable",
+	        [WIRE_FAILED] = "failed",     [WIRE_KEPT] = "kept",
+	        [WIRE_UNSENT] = "unsent",     [WIRE_UNKNOWN] = "unknown",
+	        [WIRE_CONTEXT] = "context",   [WIRE_CONTEXT_MOVED] = "context-moved",
+	        [WIRE_PROVEN] = "proven",     [WIRE_DISPROVED] = "disproved",
 	};
 
 	return result < WIRE_RESULTS && words[result] ? words[result] : "?";

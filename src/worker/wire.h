@@ -52,6 +52,7 @@ struct wire_session {
 	bool tls; /* the descriptor leads to a TLS relay: its end of file proves nothing about the
 	             peer (I13) */
 	bool remote_exit; /* reached through ssh: end of file is ssh's, not the server's (I13) */
+	bool extras;      /* session_options.extras, of this session only */
 	char *path, *module, *user,
 	        *password; /* owned by whoever decoded; password freed by mem_free_secret */
 };
@@ -60,7 +61,8 @@ enum wire_item_flag {
 	WIRE_ITEM_DIR = 1,
 	WIRE_ITEM_META = 2,
 	WIRE_ITEM_STAMP = 4,
-	WIRE_ITEM_SERVE = 8
+	WIRE_ITEM_SERVE = 8,
+	WIRE_ITEM_WHOLE = 16 /* with extras: a directory all of whose names are in the batch */
 };
 struct wire_item {
 	struct bytes path;
@@ -91,7 +93,10 @@ enum wire_result {
 	                 with fp */
 	WIRE_CONTEXT_MOVED, /* an ancestor whose attributes moved meanwhile: needs META */
 	WIRE_PROVEN,        /* stamp: the target has exactly this generation */
-	WIRE_DISPROVED,     /* stamp: missing or another generation */
+	WIRE_DISPROVED,     /* stamp: missing or another generation. In a session that compares:
+	                     * the target has it otherwise, text says how. With extras and without an
+	                     * index: the path lies at the target, and neither in the batch nor in
+	                     * the tree */
 	WIRE_RESULTS,
 };
 const char *wire_result_word(enum wire_result result); /* "acked", ... for logs */
@@ -103,15 +108,15 @@ enum wire_result_flag {
 };
 
 struct wire_result_item {
-	uint32_t index; /* into the batch's items; UINT32_MAX for CONTEXT results, which carry a
-	                   path */
+	uint32_t index; /* into the batch's items; UINT32_MAX for CONTEXT results and extras, which
+	                   carry a path */
 	uint8_t result, flags;
 	uint8_t trouble;       /* enum trouble with FAILED */
 	struct fingerprint fp; /* ACKED, MOVED, CONTEXT* */
-	struct bytes path;     /* CONTEXT* only */
-	struct bytes text; /* FAILED, UNREADABLE, KEPT; with ACKED and MOVED: what the server said
-	                    * against an item that it confirmed all the same (an attribute that it
-	                    * cannot keep) */
+	struct bytes path;     /* CONTEXT* and extras only; fp.mode of an extra: its type */
+	struct bytes text; /* FAILED, UNREADABLE, KEPT, DISPROVED; with ACKED and MOVED: what the
+	                    * server said against an item that it confirmed all the same (an
+	                    * attribute that it cannot keep) */
 };
 struct wire_report {
 	uint64_t batch;

@@ -40,6 +40,7 @@ static int take_setup(struct worker *w, struct bytes payload, int64_t now_ns)
 	if (w->set_up || wire_get_setup(payload, &w->env.setup))
 		return -EPROTO;
 	throttle_init(&w->env.throttle, w->env.setup.bwlimit_bytes, now_ns);
+	w->env.names = names_new();
 	if (w->env.setup.sandbox)
 		(void)sandbox_enter();
 	w->set_up = true;
@@ -312,6 +313,7 @@ int worker_main(int frame_fd)
 	frame_out_free(w.env.out);
 	frame_in_free(w.in);
 	free(w.polled);
+	names_free(w.env.names);
 	free(w.env.slice);
 	free(w.env.input);
 	if (w.set_up)

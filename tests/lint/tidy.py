@@ -23,7 +23,7 @@ def tidy(path):
     found = re.findall(r"^(\S+:\d+:\d+: (?:warning|error): .*)$", run.stdout + run.stderr, re.MULTILINE)
     if run.returncode and not found:
         found = [f"{path}: clang-tidy ended with {run.returncode}: {(run.stderr or run.stdout).strip()[-300:]}"]
-    return [line.replace(ROOT + "/", "") for line in found]
+    return [re.sub(r"^\S*?((src|tests)/)", r"\1", line.replace(ROOT + "/", "")) for line in found]
 
 
 def main():

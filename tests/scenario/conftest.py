@@ -71,7 +71,7 @@ def box(request, time_limit):
     b = Box()
     yield b
     report = getattr(request.node, "report_call", None)
-    if report is not None and report.failed:
+    if report is not None and report.failed and b.things:  # a sandboxed test has kept its own
         where = os.path.join(ARTIFACTS, re.sub(r"[^A-Za-z0-9_.-]+", "-", request.node.nodeid.rpartition("/")[2]))
         b.keep(where)
         print(f"kept in {where}")

@@ -119,13 +119,6 @@ static void memstore_list(struct store *s, struct store_view *v, struct bytes di
 	}
 }
 
-static bool in_group(const struct row *r, uint64_t dev, uint64_t ino)
-{
-	const struct fingerprint *fp = &r->record.fp;
-
-	return store_linked(fp) && fp->dev == dev && fp->ino == ino;
-}
-
 static void memstore_aliases(struct store *s, struct store_view *v, uint64_t dev, uint64_t ino,
                              bool (*fn)(struct bytes path, void *arg), void *arg)
 {
@@ -133,7 +126,10 @@ static void memstore_aliases(struct store *s, struct store_view *v, uint64_t dev
 
 	(void)v;
 	for (size_t i = 0; i < m->n; i++) {
-		if (in_group(&m->rows[i], dev, ino) && !fn(row_path(&m->rows[i]), arg))
+		const struct fingerprint *fp = &m->rows[i].record.fp;
+
+		if (store_indexed(fp) && fp->dev == dev && fp->ino == ino &&
+		    !fn(row_path(&m->rows[i]), arg))
 			return;
 	}
 }
@@ -160,8 +156,10 @@ static uint64_t memstore_entries(struct store *s)
 static void set_group(struct memstore *m, const struct fingerprint *fp)
 {
 	for (size_t i = 0; i < m->n; i++) {
-		if (in_group(&m->rows[i], fp->dev, fp->ino))
-			m->rows[i].record.fp = *fp;
+		struct fingerprint *known = &m->rows[i].record.fp;
+
+		if (store_linked(known) && store_same_inode(known, fp))
+			*known = *fp;
 	}
 }
 

@@ -22,18 +22,24 @@ static bool run_seed(uint64_t seed, unsigned steps, uint64_t *figures)
 	w->store = memstore_new();
 	w->log = memlog_new();
 	w->recents = memlog_new();
+	w->mood = (struct mood){.brake = seed % 4 == 3,
+	                        .blind = seed % 16 == 5,
+	                        .keep_deleted = seed % 16 == 9,
+	                        .letters = seed % 32 == 2 ? 20 : 5};
+	check_new(w);
+	source_grow(w, seed % 32 == 2 ? 2000 : 0);
 	world_start_daemon(w);
 	for (unsigned i = 0; i < steps && !w->violation; i++) {
 		world_step(w);
 		/* Now and then all is quiet and everything must be equal, as `wait` promises. */
 		if (i % 500 == 499) {
 			world_settle(w);
-			world_check(w);
+			check_equal(w);
 			w->quiet = false;
 		}
 	}
 	world_settle(w);
-	world_check(w);
+	check_equal(w);
 	figures[0] += w->steps;
 	figures[1] += w->deletions;
 	figures[2] += w->crashes;
@@ -43,6 +49,7 @@ static bool run_seed(uint64_t seed, unsigned steps, uint64_t *figures)
 		(void)printf("# seed %llu step %llu at %lld ms: %s (%s)\n",
 		             (unsigned long long)seed, (unsigned long long)w->steps,
 		             (long long)(w->now_ns / MS), w->violation, w->detail);
+	check_free(w);
 	target_free(w);
 	engine_free(w->engine);
 	ledger_drop(w->ledger);

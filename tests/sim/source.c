@@ -18,7 +18,7 @@ static void name_random(struct world *w, char *out, size_t size)
 
 	for (uint32_t i = 0; i < depth; i++)
 		n += (size_t)snprintf(out + n, size - n, "%s%c", i ? "/" : "",
-		                      'a' + (int)world_random(w, 5));
+		                      'a' + (int)world_random(w, w->mood.letters));
 }
 
 static void stamp_now(struct world *w, struct entry *e, bool written)
@@ -42,6 +42,7 @@ void source_event(struct world *w, struct bytes path, unsigned bits)
 	struct event *e;
 
 	world_trace(w, "change %s bits %u", path_show(path), bits);
+	check_changed(w, path);
 	w->drain++;
 	if (w->event_count > QUEUE_MAX) { /* the kernel queue overflows: everything later is lost */
 		for (e = w->events; e; e = e->next) {
@@ -230,6 +231,13 @@ void source_change(struct world *w)
 		}
 		return;
 	}
+}
+
+void source_grow(struct world *w, unsigned changes)
+{
+	while (changes--)
+		source_change(w);
+	world_drop_events(w);
 }
 
 /* --- looks --- */

@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "core/pathset.h"
-#include "world.h"
+#include "server.h"
 
 uint32_t world_random(struct world *w, uint32_t below)
 {
@@ -116,7 +116,8 @@ void world_start_daemon(struct world *w)
 {
 	struct engine_config c = {
 	        .job = "sim",
-	        .brake = {.off = true},
+	        .brake = {SIM_BRAKE_FILES, SIM_BRAKE_PERCENT, 1000, !w->mood.brake},
+	        .keep_deleted = w->mood.keep_deleted,
 	        .lanes = 3,
 	        .warm = 1,
 	        .marks_limit = 64,
@@ -124,7 +125,7 @@ void world_start_daemon(struct world *w)
 	        .batch_bytes = 1 << 20,
 	        .longest_wait_ns = 2 * S,
 	        .zombie_ns = 60 * S,
-	        .stamp = true,
+	        .stamp = !w->mood.blind,
 	        .first_generation = (uint64_t)(w->now_ns / S) + 1000,
 	        .seed = world_random(w, 1u << 30) + 1,
 	        .recents = w->recents,
@@ -132,7 +133,7 @@ void world_start_daemon(struct world *w)
 
 	w->ledger = ledger_new(w->store, w->log);
 	w->engine = engine_new(&c, w->ledger, &ops, w, w->now_ns);
-	w->root_wanted = false;
+	w->root_wanted = w->paused = false;
 	source_crawl_all(w);
 	engine_crawled(w->engine, w->now_ns);
 }
@@ -153,28 +154,12 @@ void world_crash(struct world *w)
 {
 	w->crashes++;
 	world_trace(w, "the daemon crashes");
+	check_forget(w, false);
 	target_orphan_all(w);
 	world_drop_events(w);
 	engine_free(w->engine);
 	ledger_drop(w->ledger);
 	world_start_daemon(w);
-}
-
-/* I11: whatever the target holds by our doing, the ledger knows. */
-static void world_check_superset(struct world *w)
-{
-	struct entry *e, *next;
-
-	HASH_ITER (hh, w->target.entries, e, next) {
-		struct belief belief;
-
-		if (e->foreign || e->path[0] == '.')
-			continue;
-		ledger_get(w->ledger, entry_path(e), &belief);
-		if (belief.state == LEDGER_ABSENT)
-			world_violation(w, "I11: the target holds a name that the ledger forgot",
-			                entry_path(e));
-	}
 }
 
 static void world_run_engine(struct world *w)
@@ -211,8 +196,9 @@ void world_step(struct world *w)
 		world_crash(w);
 	target_heal(w);
 	world_run_engine(w);
-	if (w->steps % 16 == 0)
-		world_check_superset(w);
+	if (w->steps % 8 == 0)
+		check_superset(w);
+	check_barrier(w);
 }
 
 static bool explain_mark(const struct mark *m, bool in_flight, void *arg)
@@ -252,6 +238,8 @@ void world_settle(struct world *w)
 	w->quiet = true;
 	w->frozen = false;
 	engine_set_frozen(w->engine, false, w->now_ns);
+	w->paused = false;
+	engine_set_paused(w->engine, false, w->now_ns);
 	/* A target that was swapped is found out by the next list of a new session. */
 	if (w->replaced) {
 		target_forget_past(w);
@@ -272,7 +260,8 @@ void world_settle(struct world *w)
 		}
 		enum engine_settled settled = engine_settled(w->engine, BORN_NONE);
 
-		if (settled != ENGINE_PENDING && !unnoticed && ++idle > 3)
+		check_approve_all(w);
+		if (settled == ENGINE_SETTLED && !unnoticed && ++idle > 3)
 			return;
 		/* What fails for good is tried again for ever; ten minutes are enough. */
 		if (settled == ENGINE_STUCK && !unnoticed && w->now_ns > limit_ns - 6600 * S)
@@ -284,47 +273,4 @@ void world_settle(struct world *w)
 	if (getenv("SIM_LOG"))
 		world_explain(w);
 	world_violation(w, "I14: not settled after two quiet hours", BYTES(""));
-}
-
-static bool entry_differs(const struct entry *a, const struct entry *b)
-{
-	if (a->fp.mode != b->fp.mode || a->fp.uid != b->fp.uid)
-		return true;
-	return !S_ISDIR(a->fp.mode) &&
-	       (a->content != b->content || a->fp.mtime_ns != b->fp.mtime_ns ||
-	        a->fp.size != b->fp.size);
-}
-
-/* A file cannot take the place of a directory in which somebody else keeps something. */
-static bool blocked(struct world *w, const struct entry *e, const struct entry *t)
-{
-	return !S_ISDIR(e->fp.mode) && S_ISDIR(t->fp.mode) &&
-	       model_has_foreign(&w->target, entry_path(t));
-}
-
-void world_check(struct world *w)
-{
-	struct entry *e, *next;
-
-	HASH_ITER (hh, w->source.entries, e, next) {
-		struct entry *t = model_find(&w->target, entry_path(e));
-
-		if (t && blocked(w, e, t))
-			continue;
-		if (!t)
-			world_violation(w, "an entry is missing at the target", entry_path(e));
-		else if (entry_differs(e, t)) {
-			world_trace(w,
-			            "source mode %o uid %u content %llu mtime %lld, target mode %o "
-			            "uid %u content %llu mtime %lld",
-			            e->fp.mode, e->fp.uid, (unsigned long long)e->content,
-			            (long long)e->fp.mtime_ns, t->fp.mode, t->fp.uid,
-			            (unsigned long long)t->content, (long long)t->fp.mtime_ns);
-			world_violation(w, "an entry differs at the target", entry_path(e));
-		}
-	}
-	HASH_ITER (hh, w->target.entries, e, next) {
-		if (!e->foreign && e->path[0] != '.' && !model_find(&w->source, entry_path(e)))
-			world_violation(w, "an entry was not removed at the target", entry_path(e));
-	}
 }

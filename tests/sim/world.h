@@ -16,6 +16,9 @@
 #define MS 1000000LL
 #define S  1000000000LL
 
+#define SIM_BRAKE_FILES 4
+#define SIM_BRAKE_PERCENT 10
+
 struct event { /* a kernel event, or a look that the engine asked for */
 	char path[64];
 	unsigned bits; /* enum backlog_bit; 0: crawl */
@@ -26,28 +29,8 @@ struct event { /* a kernel event, or a look that the engine asked for */
 	struct event *next;
 };
 
-struct server_item {
-	struct wire_item item;
-	char path[64];
-	struct entry seen; /* of the source, at list time */
-	bool exists, done;
-	bool moved;
-};
-
-enum server_state { SERVER_CONNECTING, SERVER_READY, SERVER_LISTED, SERVER_ZOMBIE, SERVER_OVER };
-
-struct server { /* one session and its server process */
-	uint64_t id, batch;
-	enum session_class class;
-	enum server_state state;
-	struct server_item *items;
-	size_t count, at;
-	bool orphan;        /* its daemon died */
-	bool dead;          /* its host lost its power: nobody knows until over_ns */
-	uint64_t target_id; /* the directory it works in (a swap gives new sessions another one) */
-	int64_t over_ns;    /* zombie: when its process is gone */
-	struct server *next;
-};
+struct server;
+struct check;
 
 struct world {
 	uint64_t random;
@@ -64,6 +47,8 @@ struct world {
 	int64_t synced_ns;
 	uint64_t target_id;
 	bool down, full;
+	char immutable[64]; /* nothing can be done about this name there */
+	int64_t immutable_until_ns, sick_until_ns; /* sick: the ledger's store cannot be written */
 	bool replaced; /* and nothing has been changed since everything was quiet */
 	int64_t down_until_ns, full_until_ns;
 	struct server *servers;
@@ -73,7 +58,12 @@ struct world {
 	struct intent_log *log, *recents;
 	struct ledger *ledger;
 	struct engine *engine;
-	bool root_wanted;
+	bool root_wanted, paused;
+	struct mood {
+		bool brake, blind, keep_deleted;
+		uint32_t letters; /* names in a directory */
+	} mood;
+	struct check *check;
 	/* figures */
 	uint64_t steps, deletions, crashes, faults;
 	bool quiet; /* no more operations and faults */
@@ -87,6 +77,7 @@ void world_violation(struct world *w, const char *what, struct bytes path);
 void world_trace(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* source.c */
+void source_grow(struct world *w, unsigned changes); /* before anybody looks */
 void source_change(struct world *w); /* one random operation */
 /* One file is written, so that there is something to send. */
 void source_touch(struct world *w);
@@ -108,12 +99,22 @@ bool target_unnoticed(const struct world *w);
 void target_orphan_all(struct world *w);
 void target_free(struct world *w);
 
+/* check.c */
+void check_new(struct world *w);
+void check_free(struct world *w);
+void check_forget(struct world *w, bool target_lost); /* what was noted, at a crash or an outage */
+void check_changed(struct world *w, struct bytes path);
+void check_batch(struct world *w, const struct wire_batch *batch, enum session_class class);
+void check_approve_all(struct world *w);
+void check_superset(struct world *w);
+void check_barrier(struct world *w);
+void check_equal(struct world *w);
+
 /* world.c */
 void world_start_daemon(struct world *w);
 void world_crash(struct world *w);
 void world_drop_events(struct world *w);
 void world_step(struct world *w);
 void world_settle(struct world *w);
-void world_check(struct world *w);
 
 #endif

@@ -7,6 +7,9 @@
 
 #include "ledger/ledger.h"
 
+/* Inodes 1 to MODEL_INODES have several names, with one link or more; others mostly one. */
+#define MODEL_INODES 4
+
 struct random {
 	uint64_t state;
 };
@@ -33,8 +36,9 @@ void model_confirm(struct model *m, struct bytes path, const struct fingerprint 
 void model_gone(struct model *m, struct bytes path);
 void model_belief(struct model *m, struct bytes path, struct belief *ret);
 
-/* Asserts that both say the same about every name, list, group and count. */
+/* Asserts that both say the same about every name, list, inode and count. */
 void model_check(struct model *m, struct ledger *l);
+void model_check_inodes(struct model *m, struct ledger *l);
 void model_check_belief(const struct belief *a, const struct belief *b, struct bytes path);
 
 #endif

@@ -295,16 +295,61 @@ static void ledger_hard_links_share_one_fingerprint(void **state)
 	confirm(l, "b", linked(50, 10, 1));
 	assert_size(l, "d/a", 9);
 	assert_size(l, "b", 10);
-	assert_aliases(l, 50, "d/a|");
+	assert_aliases(l, 50, "d/a|b|");
 	ledger_close(l);
 	l = open_ledger(dir, 0);
-	assert_aliases(l, 50, "d/a|");
+	assert_aliases(l, 50, "b|d/a|");
 	assert_size(l, "d/a", 9);
 	ledger_confirm_gone(l, BYTES("d/a"));
+	assert_aliases(l, 50, "b|");
+	confirm(l, "b", linked(51, 10, 1));
 	assert_aliases(l, 50, "");
 	ledger_close(l);
 	l = open_ledger(dir, 0);
 	assert_aliases(l, 50, "");
+	ledger_close(l);
+	scratch_remove(dir);
+}
+
+static void ledger_file_with_one_link_is_found_by_its_inode(void **state)
+{
+	char *dir = scratch_make();
+	struct ledger *l = open_ledger(dir, LEDGER_FOUND_NEW);
+
+	(void)state;
+	confirm(l, "d/old", linked(60, 1, 1));
+	confirm(l, "d/other", linked(61, 1, 1));
+	confirm(l, "d", (struct fingerprint){.mode = S_IFDIR, .nlink = 2, .dev = 7, .ino = 62});
+	assert_aliases(l, 60, "d/old|");
+	assert_aliases(l, 62, "");
+	assert_int_equal(ledger_commit(l), 0);
+	assert_aliases(l, 60, "d/old|");
+	intend(l, "d/old");
+	assert_aliases(l, 60, "d/old|");
+	/* Another inode under the name: in the layer, then in the store. */
+	confirm(l, "d/old", linked(63, 1, 1));
+	assert_aliases(l, 60, "");
+	assert_aliases(l, 63, "d/old|");
+	assert_int_equal(ledger_commit(l), 0);
+	assert_aliases(l, 60, "");
+	assert_aliases(l, 63, "d/old|");
+	/* A second name brings both into the group, the first one when it is confirmed again. */
+	confirm(l, "new", linked(63, 2, 2));
+	assert_aliases(l, 63, "d/old|new|");
+	assert_size(l, "d/old", 1);
+	confirm(l, "d/old", linked(63, 2, 2));
+	assert_int_equal(ledger_commit(l), 0);
+	confirm(l, "new", linked(63, 3, 2));
+	assert_size(l, "d/old", 3);
+	ledger_confirm_gone(l, BYTES("d"));
+	assert_aliases(l, 61, "");
+	ledger_close(l);
+	l = open_ledger(dir, 0);
+	assert_aliases(l, 61, "");
+	assert_aliases(l, 63, "new|");
+	ledger_forget(l, BYTES("new"));
+	assert_int_equal(ledger_commit(l), 0);
+	assert_aliases(l, 63, "");
 	ledger_close(l);
 	scratch_remove(dir);
 }
@@ -502,6 +547,8 @@ static void ledger_of_format_1_is_read(void **state)
 	assert_size(l, "docs/link-2", 9);
 	assert_size(l, "odd\n\xff", 3);
 	assert_aliases(l, 50, "docs/link-1|docs/link-2|");
+	assert_aliases(l, 40, "docs/plain|");
+	assert_aliases(l, 42, "");
 	assert_intended(l, "intended|logged|");
 	assert_int_equal(ledger_phase(l), LEDGER_LIVE);
 	assert_int_equal(ledger_generation(l), 12);
@@ -519,6 +566,7 @@ int main(void)
 	        cmocka_unit_test(ledger_after_a_reboot_without_clean_end_says_so),
 	        cmocka_unit_test(ledger_withdraw_restores_the_earlier_belief),
 	        cmocka_unit_test(ledger_hard_links_share_one_fingerprint),
+	        cmocka_unit_test(ledger_file_with_one_link_is_found_by_its_inode),
 	        cmocka_unit_test(ledger_removed_directory_takes_everything_below),
 	        cmocka_unit_test(ledger_that_cannot_be_written_goes_on_and_recovers),
 	        cmocka_unit_test(ledger_closed_while_unwritable_is_unclean),

@@ -42,6 +42,69 @@ static void check_superset(struct model *m, struct ledger *l)
 	}
 }
 
+static bool gather(struct bytes path, void *arg)
+{
+	buf_add_le16(arg, (uint16_t)path.n);
+	buf_add_bytes(arg, path);
+	return true;
+}
+
+/* The names that an inode is said to have are confirmed with it; returns how many. */
+static size_t check_aliases(struct ledger *l, uint64_t ino)
+{
+	struct cursor c;
+	struct buf names;
+	size_t n = 0;
+
+	buf_init(&names, 1u << 20);
+	ledger_aliases(l, 7, ino, gather, &names);
+	for (c = cursor_of(buf_bytes(&names)); cursor_left(&c); n++) {
+		struct bytes path = cursor_take(&c, cursor_le16(&c));
+		struct belief b;
+
+		ledger_get(l, path, &b);
+		if (!(b.state & LEDGER_CONFIRMED) || S_ISDIR(b.fp.mode) || b.fp.ino != ino)
+			fail_msg("%s is not of inode %llu", path_show(path),
+			         (unsigned long long)ino);
+	}
+	buf_done(&names);
+	return n;
+}
+
+struct inode_walk {
+	struct ledger *l;
+	struct bytes dir;
+	size_t names;
+};
+
+static bool count_indexed(struct bytes name, const struct belief *belief, void *arg)
+{
+	struct inode_walk *outer = arg;
+	struct inode_walk walk = {.l = outer->l};
+	struct buf path;
+
+	buf_init(&path, PATH_BYTES_MAX);
+	path_join(&path, outer->dir, name);
+	walk.dir = buf_bytes(&path);
+	outer->names += (belief->state & LEDGER_CONFIRMED) && !S_ISDIR(belief->fp.mode);
+	ledger_list(walk.l, walk.dir, count_indexed, &walk);
+	outer->names += walk.names;
+	buf_done(&path);
+	return true;
+}
+
+/* What is found by inode is what is found by name. */
+static void check_inodes(struct ledger *l)
+{
+	struct inode_walk walk = {.l = l};
+	size_t names = 0;
+
+	for (uint64_t ino = 1; ino < 150; ino++)
+		names += check_aliases(l, ino);
+	ledger_list(l, walk.dir, count_indexed, &walk);
+	assert_int_equal(names, walk.names);
+}
+
 static void crash(void)
 {
 	struct world *w = world;
@@ -53,11 +116,13 @@ static void crash(void)
 	assert_int_equal(ledger_open(&l, w->copy, &identity, &found, &err), 0);
 	assert_false(found & LEDGER_FOUND_CORRUPT);
 	check_superset(&w->before, l);
+	check_inodes(l);
 	ledger_close(l);
 	/* And once more after the clean end of the next run. */
 	assert_int_equal(ledger_open(&l, w->copy, &identity, &found, &err), 0);
 	assert_false(found & LEDGER_FOUND_UNCLEAN);
 	check_superset(&w->before, l);
+	check_inodes(l);
 	ledger_close(l);
 	w->crashes++;
 }

@@ -1,0 +1,104 @@
+#include "daemon/connect_args.h"
+
+#include <ctype.h>
+#include <string.h>
+#include "base/mem.h"
+
+#define NS_PER_S 1000000000LL
+
+static void words_add(struct words *w, const char *word)
+{
+	w->items = mem_realloc(w->items, w->count + 2, sizeof(*w->items));
+	w->items[w->count++] = mem_strdup(word);
+	w->items[w->count] = NULL;
+}
+
+static void words_take(struct words *w, char *word)
+{
+	words_add(w, word);
+	free(word);
+}
+
+void words_done(struct words *w)
+{
+	for (size_t i = 0; i < w->count; i++)
+		free(w->items[i]);
+	free(w->items);
+	*w = (struct words){0};
+}
+
+char *connect_path(const struct target *t)
+{
+	if (t->kind != TARGET_RSYNCD)
+		return mem_printf("%s%s", t->path, strcmp(t->path, "/") ? "/" : "");
+	return mem_printf("%s/%s%s", t->module, t->path, *t->path ? "/" : "");
+}
+
+/* One word for the remote shell: everything but a few safe bytes in single quotes. */
+static char *shell_word(const char *word)
+{
+	struct buf b;
+	bool plain = *word != '\0';
+
+	for (const char *p = word; *p; p++)
+		plain = plain && (isalnum((unsigned char)*p) || strchr("-_./=,:@%+", *p));
+	if (plain)
+		return mem_strdup(word);
+	buf_init(&b, 1u << 20);
+	buf_add_u8(&b, '\'');
+	for (const char *p = word; *p; p++) {
+		if (*p == '\'')
+			buf_add(&b, "'\\''", 4);
+		else
+			buf_add_u8(&b, (uint8_t)*p);
+	}
+	buf_add_u8(&b, '\'');
+	char *text = mem_dup(b.p, b.n);
+
+	buf_done(&b);
+	return text;
+}
+
+static void add_ssh(struct words *w, const struct config_job *job)
+{
+	const struct config_options *o = &job->options;
+	const struct target *t = &job->target;
+	unsigned port = t->port ? t->port : (unsigned)o->ssh_port;
+
+	for (size_t i = 0; i < o->ssh_command.count; i++)
+		words_add(w, o->ssh_command.items[i]);
+	words_add(w, "-oBatchMode=yes");
+	words_take(w,
+	           mem_printf("-oConnectTimeout=%u", (unsigned)(o->connect_timeout_ns / NS_PER_S)));
+	for (size_t i = 0; i < o->ssh_option.count; i++)
+		words_take(w, mem_printf("-o%s", o->ssh_option.items[i]));
+	if (port)
+		words_take(w, mem_printf("-p%u", port));
+	if (o->ssh_key) {
+		words_add(w, "-i");
+		words_add(w, o->ssh_key);
+	}
+	if (t->user)
+		words_take(w, mem_printf("-l%s", t->user));
+	words_add(w, "--");
+	words_add(w, t->host);
+}
+
+struct words connect_args(const struct config_job *job, enum session_class class,
+                          const struct session_options *o)
+{
+	const struct config_list *rsync = &job->options.rsync_path;
+	autofree char *dir = connect_path(&job->target);
+	char **args = session_args(SESSION_PIPE, class, o, dir);
+	bool ssh = job->target.kind == TARGET_SSH;
+	struct words w = {0};
+
+	if (ssh)
+		add_ssh(&w, job);
+	for (size_t i = 0; i < rsync->count; i++)
+		words_take(&w, ssh ? shell_word(rsync->items[i]) : mem_strdup(rsync->items[i]));
+	for (size_t i = 0; args && args[i]; i++)
+		words_take(&w, ssh ? shell_word(args[i]) : mem_strdup(args[i]));
+	session_args_free(args);
+	return w;
+}

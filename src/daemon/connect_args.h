@@ -1,0 +1,25 @@
+/*
+ * connect_args: the command lines that reach a target: `rsync --server` here, or through ssh.
+ */
+#ifndef DAEMON_CONNECT_ARGS_H
+#define DAEMON_CONNECT_ARGS_H
+
+#include "daemon/config.h"
+#include "rsync/session.h"
+
+/* An argument vector, NULL-terminated once it has a word; words_done() frees all. */
+struct words {
+	char **items;
+	size_t count;
+};
+
+void words_done(struct words *w);
+
+/* What the receiver in the target's directory is started with, for a LOCAL or SSH target; on the
+ * remote side words are quoted for the shell that sshd starts there. */
+struct words connect_args(const struct config_job *job, enum session_class class,
+                          const struct session_options *o);
+/* The target's directory as a session names it: "module/dir/" or "dir/". By malloc. */
+char *connect_path(const struct target *t);
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * server: one simulated session and the process at its other end, for target.c and fault.c.
+ */
+#ifndef SIM_SERVER_H
+#define SIM_SERVER_H
+
+#include "world.h"
+
+struct server_item {
+	struct wire_item item;
+	char path[64];
+	struct entry seen; /* of the source, at list time */
+	bool exists, done, exclusive;
+	bool late; /* carried out, not told yet */
+	enum wire_result result;
+	struct fingerprint fp;
+	unsigned flags;
+};
+
+enum server_state { SERVER_CONNECTING, SERVER_READY, SERVER_LISTED, SERVER_ZOMBIE, SERVER_OVER };
+
+struct server { /* one session and its server process */
+	uint64_t id, batch;
+	enum session_class class;
+	enum server_state state;
+	struct server_item *items;
+	size_t count, at;
+	bool orphan;        /* its daemon died */
+	bool dead;          /* its host lost its power: nobody knows until over_ns */
+	uint64_t target_id; /* the directory it works in (a swap gives new sessions another one) */
+	int64_t over_ns;    /* zombie: when its process is gone */
+	struct server *next;
+};
+
+void server_free(struct world *w, struct server *s);
+/* Tells the engine: an item's result, the end of the batch, the end of the session. */
+void server_report(struct world *w, struct server *s, size_t index, enum wire_result result,
+                   const struct fingerprint *fp, unsigned flags);
+void server_finish(struct world *w, struct server *s, enum trouble t, bool zombie);
+void server_gone(struct world *w, struct server *s, enum trouble t, bool zombie_over);
+/* Carries an item out at the target. */
+void server_apply(struct world *w, struct server *s, size_t i);
+
+#endif
