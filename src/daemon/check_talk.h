@@ -15,6 +15,7 @@ struct check_talk {
 	struct session_options options;
 	uv_loop_t loop; /* of the child only */
 	struct child *child;
+	uv_timer_t grace; /* in which it ends by itself */
 	int fd;
 	struct session *session;
 	bool written, removed, phase;

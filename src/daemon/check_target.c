@@ -1,9 +1,187 @@
+/*
+ * check_target: can the job do at its target what it has to: log in, write, remove?
+ *
+ * What is written is one empty file in the directory that is lockstep's own there.
+ */
 #include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "base/fd.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "daemon/check_talk.h"
+#include "daemon/connect_args.h"
 #include "daemon/daemon.h"
+
+#define TRIAL_DIR  ".lockstep"
+#define TRIAL_FILE ".lockstep/check"
+#define INDENT     "             "
+
+static void tell(FILE *out, const char *step)
+{
+	(void)fprintf(out, INDENT "%s\n", step);
+	(void)fflush(out);
+}
+
+/* What a person can do about it. */
+static const char *advice(enum session_fault fault, enum target_kind kind)
+{
+	switch (fault) {
+	case SESSION_FAULT_BUSY:
+		return "Its `max connections` are used up; try again later or raise it";
+	case SESSION_FAULT_LOGIN:
+		return kind == TARGET_RSYNCD
+		               ? "Check the user name and password_file, and `auth users`, "
+		                 "`secrets file` and `hosts allow` over there"
+		               : "Check user and key; ssh must be able to log in without a "
+		                 "question";
+	case SESSION_FAULT_READONLY:
+		return "Set `read only = no` for the module over there";
+	case SESSION_FAULT_MISSING:
+		return kind == TARGET_RSYNCD ? "Check the module's name, its path and its `hosts "
+		                               "allow` over there"
+		                             : "Check the path, or create what is missing";
+	case SESSION_FAULT_REFUSED:
+		return "Take that option out of `refuse options` over there";
+	case SESSION_FAULT_NONE:
+	case SESSION_FAULT_PROTOCOL:
+	case SESSION_FAULT_HANGUP:
+		break;
+	}
+	return NULL;
+}
+
+/* `err` becomes what the target said itself, where it did, and what to do about it. */
+static void explain(struct check_talk *t, enum session_fault fault, struct err *err)
+{
+	enum session_fault told = SESSION_FAULT_NONE;
+	const char *what;
+	char text[sizeof(err->text)];
+
+	if (t->errors[0])
+		told = session_fault_of_text(bytes_of(t->errors), NULL, 0);
+	if (strstr(t->errors, "Permission denied (") ||
+	    strstr(t->errors, "Host key verification failed"))
+		told = SESSION_FAULT_LOGIN;
+	if (told == SESSION_FAULT_NONE)
+		told = fault;
+	if (strstr(err->text, "Unknown module"))
+		told = SESSION_FAULT_MISSING; /* or it is hidden from our address */
+	what = advice(told, t->job->target.kind);
+	(void)snprintf(text, sizeof(text), "%s", err->text);
+	/* The last words of ssh or rsync say more than that its socket was closed. */
+	if (t->errors[0] && err->code != ETIMEDOUT)
+		(void)snprintf(text, sizeof(text), "%s", path_show(bytes_of(t->errors)));
+	(void)err_set(err, err->code ? err->code : EPROTO, "%s%s%s", text, what ? ". " : "",
+	              what ? what : "");
+}
+
+static struct session_entry trial_entry(const char *path, uint32_t mode)
+{
+	return (struct session_entry){
+	        .path = bytes_of(path),
+	        .mode = mode,
+	        .uid = (uint32_t)geteuid(),
+	        .gid = (uint32_t)getegid(),
+	        .mtime_ns = clock_wall_ns(),
+	};
+}
+
+static int write_trial(struct check_talk *t, struct err *err)
+{
+	struct session_entry list[2] = {trial_entry(TRIAL_DIR, S_IFDIR | 0700),
+	                                trial_entry(TRIAL_FILE, S_IFREG | 0600)};
+	int r;
+
+	list[0].implied = true;
+	r = check_talk_list(t, list, ARRAY_LEN(list), NULL, 0, err);
+	if (r == 0 && !t->written)
+		r = err_set(err, EACCES, "%s",
+		            t->complaint[0] ? t->complaint : "it did not confirm the file");
+	return r;
+}
+
+static int remove_trial(struct check_talk *t, struct err *err)
+{
+	struct session_entry dir = trial_entry(TRIAL_DIR, S_IFDIR | 0700);
+	struct session_risk risk = {BYTES(TRIAL_FILE), false};
+	int r;
+
+	dir.content_dir = true;
+	r = check_talk_list(t, &dir, 1, &risk, 1, err);
+	if (r == 0 && !(t->removed && t->phase))
+		r = err_set(err, EACCES, "%s",
+		            t->complaint[0] ? t->complaint : "it did not remove the file");
+	return r;
+}
+
+/* One conversation; `first` tells the steps that both have. */
+static int converse(const struct config_job *job, const struct session_options *o, bool first,
+                    FILE *out, struct err *err)
+{
+	enum session_class class = first ? SESSION_QUICK : SESSION_DELETE;
+	struct check_talk t = {.job = job, .options = *o};
+	enum session_fault fault = SESSION_FAULT_NONE;
+	char line[64];
+	int r = check_talk_connect(&t, class, err);
+
+	if (r == 0 && first)
+		tell(out, job->target.kind == TARGET_RSYNCD ? "connected" : "started");
+	if (r == 0)
+		r = check_talk_login(&t, class, err);
+	if (r == 0 && first) {
+		(void)snprintf(line, sizeof(line), "%s (protocol %d)",
+		               job->target.kind == TARGET_LOCAL ? "answers" : "logged in",
+		               session_protocol(t.session));
+		tell(out, line);
+	}
+	if (r == 0)
+		r = first ? write_trial(&t, err) : remove_trial(&t, err);
+	if (t.session)
+		fault = session_fault(t.session);
+	if (fault == SESSION_FAULT_NONE && t.complaint[0])
+		fault = session_fault_of_text(bytes_of(t.complaint), NULL, 0);
+	check_talk_end(&t);
+	if (r < 0)
+		explain(&t, fault, err);
+	else
+		tell(out, first ? "trial write: ok" : "trial removal: ok");
+	return r;
+}
+
+/* A server would make a missing directory; lockstep does not let it. */
+static int check_local(const struct config_job *job, struct err *err)
+{
+	const char *path = job->target.path;
+	autofree char *parent = mem_printf("%s/..", path);
+	struct stat st, up;
+
+	if (stat(path, &st) < 0 && errno == ENOENT)
+		return err_set(err, ENOENT, "%s does not exist. Create it or mount it",
+		               path_show(bytes_of(path)));
+	if (stat(path, &st) < 0 || stat(parent, &up) < 0)
+		return err_errno(err, errno, "cannot look at %s", path_show(bytes_of(path)));
+	if (!S_ISDIR(st.st_mode))
+		return err_set(err, ENOTDIR, "%s is not a directory", path_show(bytes_of(path)));
+	if (job->options.require_mount && st.st_dev == up.st_dev && st.st_ino != up.st_ino)
+		return err_set(err, ENOENT, "nothing is mounted on %s (require_mount = yes)",
+		               path_show(bytes_of(path)));
+	return 0;
+}
 
 int daemon_check_target(const struct config_job *job, FILE *out, struct err *err)
 {
-	(void)job;
-	(void)out;
-	return err_set(err, ENOSYS, "not there");
+	struct session_options o;
+	char *usermap, *groupmap;
+	int r = job->target.kind == TARGET_LOCAL ? check_local(job, err) : 0;
+
+	if (r < 0)
+		return r;
+	connect_options(&job->options, &o, &usermap, &groupmap);
+	r = converse(job, &o, true, out, err);
+	if (r == 0)
+		r = converse(job, &o, false, out, err);
+	free(usermap);
+	free(groupmap);
+	return r;
 }

@@ -135,6 +135,7 @@ int child_spawn(struct child **ret, uv_loop_t *loop, const struct child_spec *sp
 	        .file = spec->argv[0],
 	        .args = (char **)spec->argv,
 	        .env = spec->env ? (char **)spec->env : env,
+	        .cwd = spec->cwd,
 	        .stdio = stdio,
 	        .stdio_count = spec->fd3 >= 0 ? 4 : 3,
 	        .flags = 0,

@@ -18,6 +18,7 @@ typedef void child_exit_fn(struct child *child, int64_t status, int signal, void
 struct child_spec {
 	char *const *argv; /* argv[0] is looked up in PATH unless it has a "/" */
 	char *const *env;  /* NULL: PATH, HOME, LANG... of ours, and nothing else */
+	const char *cwd;   /* NULL: ours */
 	int fd0, fd1;      /* borrowed; become standard input and output; -1: /dev/null */
 	int fd3;           /* borrowed; becomes descriptor 3; -1: none */
 	child_exit_fn *exited;

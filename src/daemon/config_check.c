@@ -36,6 +36,26 @@ static void check_root(const struct config *c, const struct config_tree *t,
 		               path_show(bytes_of(t->root)));
 }
 
+static void check_target(const struct config *c, const struct config_job *j,
+                         struct config_problems *problems)
+{
+	const char *path = j->target.path;
+	struct stat st;
+
+	if (j->target.kind != TARGET_LOCAL)
+		return;
+	if (stat(path, &st) < 0) {
+		/* As with the root: what a file names may be mounted later. */
+		if (c->source->request_file == NULL)
+			config_problem(problems, j->file, j->line,
+			               "the target %s: %s. Create it or mount it",
+			               path_show(bytes_of(path)), strerror(errno));
+	} else if (!S_ISDIR(st.st_mode)) {
+		config_problem(problems, j->file, j->line, "the target %s is no directory",
+		               path_show(bytes_of(path)));
+	}
+}
+
 static void check_outside(const char *what, const char *path, const struct config_tree *t,
                           const struct place *root, struct config_problems *problems)
 {
@@ -96,6 +116,8 @@ static void check_jobs(const struct config_tree *t, const struct config *c,
 		config_problem(problems, t->file, t->line,
 		               "[tree %s] has no target: write \"target = ...\" into it", t->name);
 	check_root(c, t, problems);
+	for (size_t i = 0; i < t->job_count; i++)
+		check_target(c, &t->jobs[i], problems);
 }
 
 static size_t collect_spots(const struct config *c, struct spot *spots)

@@ -34,6 +34,36 @@ char *connect_path(const struct target *t)
 	return mem_printf("%s/%s%s", t->module, t->path, *t->path ? "/" : "");
 }
 
+static char *map_all(const char *name, bool is_id)
+{
+	return name && !is_id ? mem_printf("*:%s", name) : NULL;
+}
+
+void connect_options(const struct config_options *o, struct session_options *ret, char **usermap,
+                     char **groupmap)
+{
+	*usermap = map_all(o->chown.user, o->chown.user_is_id);
+	*groupmap = map_all(o->chown.group, o->chown.group_is_id);
+	*ret = (struct session_options){
+	        .perms = o->keep & CONFIG_KEEP_MODE,
+	        .owner = (o->keep & CONFIG_KEEP_OWNER) || o->chown.user,
+	        .group = (o->keep & CONFIG_KEEP_GROUP) || o->chown.group,
+	        .times = o->keep & CONFIG_KEEP_TIMES,
+	        .links = true,
+	        .devices = o->keep & CONFIG_KEEP_DEVICES,
+	        .hard_links = o->keep & CONFIG_KEEP_LINKS,
+	        .numeric_ids = o->numeric_ids,
+	        .sparse = o->sparse,
+	        .fsync = o->fsync,
+	        .compress = o->compress,
+	        .timeout_s = (unsigned)(o->timeout_ns / NS_PER_S),
+	        .min_digest = 1,
+	        .protocol_max = 32,
+	        .usermap = *usermap,
+	        .groupmap = *groupmap,
+	};
+}
+
 /* One word for the remote shell: everything but a few safe bytes in single quotes. */
 static char *shell_word(const char *word)
 {

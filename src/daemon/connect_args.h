@@ -19,6 +19,10 @@ void words_done(struct words *w);
  * remote side words are quoted for the shell that sshd starts there. */
 struct words connect_args(const struct config_job *job, enum session_class class,
                           const struct session_options *o);
+/* What all sessions of a job with these options have in common. The maps are those of *ret and
+ * belong to the caller; NULL: none. */
+void connect_options(const struct config_options *o, struct session_options *ret, char **usermap,
+                     char **groupmap);
 /* The target's directory as a session names it: "module/dir/" or "dir/". By malloc. */
 char *connect_path(const struct target *t);
 

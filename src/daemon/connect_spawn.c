@@ -2,7 +2,8 @@
  * connect_spawn: `rsync --server` on a socketpair, here or through ssh.
  *
  * A local target must be the directory that it was: its place (file system and inode) is written
- * down at first contact, and another one at the same path gets nothing until a person approves.
+ * down at first contact, and another one at the same path gets nothing until a person approves. The
+ * server works in the directory that was looked at, not in what its path names when a list comes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,9 +24,10 @@ static void spawn_exited(struct child *child, int64_t status, int sig, void *arg
 }
 
 /* Starts argv with both standard streams on one socketpair; our end goes to the worker. */
-static void spawn_run(struct connect *c, char *const *argv)
+static void spawn_run(struct connect *c, char *const *argv, const char *cwd)
 {
-	struct child_spec spec = {.argv = argv, .fd3 = -1, .exited = spawn_exited, .arg = c};
+	struct child_spec spec = {
+	        .argv = argv, .cwd = cwd, .fd3 = -1, .exited = spawn_exited, .arg = c};
 	struct err err = {0};
 	int fds[2], r;
 
@@ -48,14 +50,20 @@ static void spawn_run(struct connect *c, char *const *argv)
 	connect_done(c, SESSION_PIPE);
 }
 
-static void spawn_target(struct connect *c)
+/* A local server starts in its target, descriptor `dir`; -1: wherever. */
+static void spawn_target(struct connect *c, int dir)
 {
 	struct session_options o = c->job->session_options;
 
 	o.extras = c->extras;
 	struct words w = connect_args(c->job->config, c->class, &o);
+	autofree char *cwd = dir >= 0 ? mem_printf("/proc/self/fd/%d", dir) : NULL;
 
-	spawn_run(c, w.items);
+	if (cwd) { /* the target is the last word */
+		free(w.items[w.count - 1]);
+		w.items[w.count - 1] = mem_strdup("."); /* "./" would be resolved by its path again */
+	}
+	spawn_run(c, w.items, cwd);
 	words_done(&w);
 }
 
@@ -67,13 +75,13 @@ static void place_look(uv_work_t *work)
 	struct connect_place *p = &c->place;
 	struct stat st, up;
 	struct statfs fs;
-	autofree char *parent = mem_printf("%s/..", p->path);
 
-	if (stat(p->path, &st) < 0 || statfs(p->path, &fs) < 0 || stat(parent, &up) < 0) {
+	p->dir = open(p->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (p->dir < 0 || fstat(p->dir, &st) < 0 || fstatfs(p->dir, &fs) < 0 ||
+	    fstatat(p->dir, "..", &up, 0) < 0) {
 		p->error = errno;
 		return;
 	}
-	p->is_dir = S_ISDIR(st.st_mode);
 	p->is_mount = st.st_dev != up.st_dev || st.st_ino == up.st_ino;
 	p->ino = st.st_ino;
 	memcpy(&p->fsid, &fs.f_fsid, sizeof(p->fsid));
@@ -108,6 +116,7 @@ static void place_known(uv_work_t *work, int status)
 {
 	struct connect *c = work->data;
 	struct connect_place *p = &c->place;
+	autoclose int dir = TAKE_FD(p->dir);
 	struct err err = {0};
 	int r;
 
@@ -124,8 +133,6 @@ static void place_known(uv_work_t *work, int status)
 	else if (p->error)
 		connect_failed(c, TROUBLE_MISSING, "cannot look at %s: %s", p->path,
 		               strerror(p->error));
-	else if (!p->is_dir)
-		connect_failed(c, TROUBLE_MISSING, "%s is not a directory", p->path);
 	else if (p->require_mount && !p->is_mount)
 		connect_failed(c, TROUBLE_MISSING, "nothing is mounted on %s (require_mount = yes)",
 		               p->path);
@@ -135,12 +142,12 @@ static void place_known(uv_work_t *work, int status)
 		        c, TROUBLE_MISSING,
 		        "%s is not the directory that was mirrored to: it was replaced, or its "
 		        "disk is not mounted. Nothing is sent. If that is intended: lockstep "
-		        "approve --job %s",
+		        "approve 0 %s",
 		        p->path, c->job->config->name);
 	} else if (r < 0)
 		connect_failed(c, TROUBLE_LOCAL, "%s", err.text);
 	else
-		spawn_target(c);
+		spawn_target(c, dir);
 }
 
 void connect_approve_pin(struct job *j)
@@ -155,6 +162,7 @@ void connect_local(struct connect *c)
 {
 	(void)snprintf(c->place.path, sizeof(c->place.path), "%s", c->job->config->target.path);
 	c->place.require_mount = c->job->config->options.require_mount;
+	c->place.dir = -1;
 	c->work.data = c;
 	c->handles++;
 	(void)uv_queue_work(&c->job->instance->loop, &c->work, place_look, place_known);
@@ -164,5 +172,5 @@ void connect_local(struct connect *c)
 
 void connect_ssh(struct connect *c)
 {
-	spawn_target(c);
+	spawn_target(c, -1);
 }

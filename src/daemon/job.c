@@ -253,12 +253,12 @@ static void job_found(struct job *j, unsigned found)
 		engine_set_held(j->engine,
 		                "the tree's root is another file system or directory than the one "
 		                "this target was filled from. Nothing is sent or deleted. If that "
-		                "is intended: lockstep approve",
+		                "is intended: lockstep approve 0",
 		                now);
 	else if (found & LEDGER_FOUND_TARGET_CHANGED)
 		engine_set_held(j->engine,
 		                "the configuration names another target than before. Nothing is "
-		                "sent or deleted. If that is intended: lockstep approve",
+		                "sent or deleted. If that is intended: lockstep approve 0",
 		                now);
 	if (found & LEDGER_FOUND_FILTER_CHANGED)
 		job_filter_changed(j);

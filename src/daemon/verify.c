@@ -88,11 +88,13 @@ static void verify_put_differences(json_t *list, const struct verify_part *p)
 	}
 }
 
-/* {"settled", "jobs", "differences": [{"job", "path", "what"}], "count", "compared", "unlisted"} */
+/* {"settled", "jobs", "differences": [{"job", "path", "what"}], "count", "compared",
+ *  "directories_without_extras", "extras_known"} */
 static json_t *verify_json(struct verify *v)
 {
 	json_t *list = json_array(), *jobs = json_object_get(v->body, "jobs");
 	uint64_t count = 0, compared = 0, cut = 0;
+	bool extras = true;
 
 	for (size_t i = 0; i < v->count; i++) {
 		const struct verify_part *p = &v->parts[i];
@@ -100,6 +102,7 @@ static json_t *verify_json(struct verify *v)
 		verify_put_differences(list, p);
 		count += p->found.n + p->found.uncounted;
 		compared += p->compared;
+		extras = extras && !p->no_extras;
 		cut += p->walk ? verify_walk_cut(p->walk) : 0;
 		if (!p->trouble[0] && p->state == PART_OVER)
 			continue;
@@ -117,6 +120,7 @@ static json_t *verify_json(struct verify *v)
 	(void)json_object_set_new(v->body, "compared", json_integer((json_int_t)compared));
 	(void)json_object_set_new(v->body, "directories_without_extras",
 	                          json_integer((json_int_t)cut));
+	(void)json_object_set_new(v->body, "extras_known", json_boolean(extras));
 	return json_incref(v->body);
 }
 
@@ -309,6 +313,15 @@ void verify_root(struct tree *t, int root_fd)
 	}
 }
 
+/* A target may refuse the option that tells extras. If it was another one, that shows again. */
+static bool part_retries_without_extras(struct verify_part *p, uint8_t trouble)
+{
+	if (trouble != TROUBLE_REFUSED || !part_wants_extras(p))
+		return false;
+	p->no_extras = true;
+	return true;
+}
+
 void verify_session_gone(struct job *j, const struct wire_gone *m)
 {
 	struct verify_part *p = verify_find(j, m->session);
@@ -317,8 +330,7 @@ void verify_session_gone(struct job *j, const struct wire_gone *m)
 	/* A batch has an end of its own, and what comes behind it is of no interest. */
 	if (!p || p->state == PART_ASKED)
 		return;
-	if (part_wants_extras(p) && bytes_equal(m->refused_option, BYTES("delete"))) {
-		p->no_extras = true;
+	if (part_retries_without_extras(p, m->trouble)) {
 		part_open(p);
 	} else if (m->trouble == TROUBLE_NONE && ++p->tries < TRIES_MAX) {
 		part_open(p);
@@ -394,6 +406,10 @@ int verify_batch_done(struct job *j, const struct wire_done *m)
 
 	if (!p || p->state != PART_ASKED)
 		return 0;
+	if (part_retries_without_extras(p, m->trouble)) {
+		part_open(p);
+		return 0;
+	}
 	if (m->trouble != TROUBLE_NONE) {
 		(void)snprintf(text, sizeof(text), "%.*s", (int)(m->text.n < 199 ? m->text.n : 199),
 		               m->text.n ? m->text.p : "the session broke off");

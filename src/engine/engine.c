@@ -123,8 +123,8 @@ void engine_trouble(struct engine *e, enum trouble t, struct bytes text, int64_t
 {
 	struct buf shown;
 
-	/* Batches that were under way when it began tell the same thing again. */
-	if (e->trouble == t && now_ns < e->retry_ns)
+	/* Batches that were under way when it began tell the same thing again, or just break off. */
+	if (now_ns < e->retry_ns && (e->trouble == t || t == TROUBLE_PROTOCOL))
 		return;
 	buf_init(&shown, sizeof(e->text) - 1);
 	path_quote(&shown, text);
@@ -133,6 +133,7 @@ void engine_trouble(struct engine *e, enum trouble t, struct bytes text, int64_t
 	e->trusted_from_ns = now_ns;
 	e->proven_ns = 0;
 	e->trouble = t;
+	e->trouble_sending = false;
 	e->failures++;
 	e->retry_ns = now_ns + pace_backoff_ns(t, e->failures, engine_random(e));
 	(void)snprintf(e->text, sizeof(e->text), "%.*s", (int)shown.n, shown.n ? shown.p : "");
@@ -152,6 +153,7 @@ void engine_well(struct engine *e, int64_t now_ns)
 		failure_step(e, true, now_ns);
 	}
 	e->trouble = TROUBLE_NONE;
+	e->trouble_sending = false;
 	e->failures = 0;
 	e->retry_ns = 0;
 	e->text[0] = '\0';
@@ -180,6 +182,32 @@ static bool engine_concerns_pending(struct engine *e, const struct mark *m, int6
 	return pathset_has(e->set, m->path);
 }
 
+static bool engine_set_aside(struct engine *e, const struct mark *m)
+{
+	if (!e->unproven || pathset_pending_deletions(e->set) < e->config.marks_limit / 4)
+		return false;
+	if (!e->aside || m->born < e->aside_born)
+		e->aside_born = m->born;
+	if (!e->aside || m->since_ns < e->aside_since_ns)
+		e->aside_since_ns = m->since_ns;
+	e->aside = true;
+	return true;
+}
+
+void engine_take_up(struct engine *e, int64_t now_ns)
+{
+	struct mark m = {.path = {"", 0},
+	                 .scope = MARK_SUBTREE,
+	                 .action = MARK_LOOK,
+	                 .flags = MARK_DIR,
+	                 .born = e->aside_born,
+	                 .since_ns = e->aside_since_ns};
+
+	if (e->aside)
+		pathset_put(e->set, &m, now_ns);
+	e->aside = false;
+}
+
 void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t now_ns)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -190,7 +218,7 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 		m.flags &= ~(unsigned)MARK_IF_PENDING;
 		if (m.action == MARK_DELETE) {
 			aged_remove(&e->content_due, m.path);
-			if (hold_has(e, m.path) || e->config.keep_deleted)
+			if (hold_has(e, m.path) || e->config.keep_deleted || engine_set_aside(e, &m))
 				continue;
 		} else if (m.action != MARK_LOOK) {
 			hold_leave(e, m.path);
@@ -240,12 +268,14 @@ void engine_looked(struct engine *e, uint64_t token, int64_t now_ns)
 void engine_worker_died(struct engine *e, int64_t now_ns)
 {
 	struct flight *f, *next;
+	bool sending = e->flights != NULL;
 
 	HASH_ITER (hh, e->flights, f, next) {
 		flight_lost(e, f, true, now_ns);
 	}
 	supply_lost_all(e);
 	engine_trouble(e, TROUBLE_LOCAL, BYTES("the worker process ended unexpectedly"), now_ns);
+	e->trouble_sending = e->trouble_sending || sending;
 }
 
 void engine_set_frozen(struct engine *e, bool frozen, int64_t now_ns)
@@ -315,7 +345,8 @@ static void engine_send_looks(struct engine *e, int64_t now_ns)
 {
 	while (pathset_ready(e->set, now_ns) & 1u << BATCH_CLASSES) {
 		bool subtrees = engine_can_send(e, now_ns) &&
-		                pathset_pending(e->set) < e->config.marks_limit / 4;
+		                pathset_pending(e->set) - pathset_pending_deletions(e->set) <
+		                        e->config.marks_limit / 4;
 		struct batch *b = pathset_take_looks(e->set, 1024, subtrees, now_ns);
 		struct look_request *l;
 
@@ -395,6 +426,9 @@ static unsigned engine_classes(struct engine *e, unsigned *needed, int64_t now_n
 	bool deletions = due & 1u << BATCH_DELETE;
 
 	*needed = 0;
+	/* A full target gets its deletions alone: anything else would fail before they free room. */
+	if (deletions && e->trouble == TROUBLE_FULL && !e->unproven)
+		due = 1u << BATCH_DELETE;
 	if (deletions && !trust_allows_deletions(e, now_ns))
 		due &= ~(1u << BATCH_DELETE);
 	for (enum batch_class c = BATCH_QUICK; c < BATCH_CLASSES; c++) {
@@ -454,6 +488,9 @@ static void engine_send(struct engine *e, int64_t now_ns, bool root_ok)
 		else
 			e->ops->want_root(e->arg);
 	}
+	/* A target in trouble is tried again, also when nothing waits for it any more (I14). */
+	if (e->trouble != TROUBLE_NONE && !supply_idle(e, SESSION_QUICK))
+		all_needed |= 1u << SESSION_QUICK;
 	if (engine_can_send(e, now_ns))
 		supply_order(e, all_needed, now_ns);
 }
@@ -497,9 +534,23 @@ int64_t engine_deadline(const struct engine *e)
 	return earlier(at, earlier(pathset_deadline(e->set), trust_deadline(e)));
 }
 
+/* The receiver restores the times of directories at the end of a batch, after its last file. */
+static bool engine_landed(const struct engine *e, uint64_t born)
+{
+	struct flight *f, *next;
+
+	HASH_ITER(hh, e->flights, f, next)
+	{
+		if (f->born <= born)
+			return false;
+	}
+	return true;
+}
+
 enum engine_settled engine_settled(struct engine *e, uint64_t born)
 {
-	bool idle = pathset_settled(e->set, born) && zombie_settled(e, born) && !trust_doubts(e);
+	bool idle = engine_landed(e, born) && pathset_settled(e->set, born) && zombie_settled(e, born) && !trust_doubts(e) &&
+	            !(e->aside && e->aside_born <= born);
 
 	if (!idle)
 		return e->paused || e->held_why || e->frozen ? ENGINE_STUCK : ENGINE_PENDING;

@@ -224,6 +224,7 @@ static void flight_failed(struct engine *e, struct flight *f, size_t i,
 		enum mark_action action = m->action;
 
 		engine_trouble(e, (enum trouble)r->trouble, r->text, now_ns);
+		e->trouble_sending = true;
 		batch_nack(f->batch, i, action, now_ns, now_ns);
 		return;
 	}
@@ -336,7 +337,7 @@ static void flight_stamp_result(struct engine *e, struct flight *f, size_t item,
 	bool serve = f->serve && !(f->proof && item == f->marks);
 
 	if (serve && r->result == WIRE_ACKED) {
-		trust_served(e, f, now_ns);
+		f->served = true;
 	} else if (serve && (r->result == WIRE_FAILED || r->result == WIRE_DISPROVED)) {
 		if (r->trouble == TROUBLE_NONE && !e->stamp_refused) {
 			e->stamp_refused = true;
@@ -345,9 +346,15 @@ static void flight_stamp_result(struct engine *e, struct flight *f, size_t item,
 			           "target is only noticed by the compare after a gap");
 		}
 	} else if (!serve && r->result == WIRE_PROVEN) {
+		f->proved = true;
 		trust_proven(e, f, now_ns);
 	} else if (!serve && r->result == WIRE_DISPROVED) {
 		trust_disproved(e, f, now_ns);
+	}
+	/* The next generation counts on top of the proven one only, in whatever order they come. */
+	if (f->served && (f->proof == 0 || f->proved)) {
+		f->served = false;
+		trust_served(e, f, now_ns);
 	}
 }
 
@@ -494,9 +501,11 @@ int engine_batch_done(struct engine *e, const struct wire_done *m, int64_t now_n
 	bool clean = f->clean && m->trouble == TROUBLE_NONE;
 
 	flight_lost(e, f, m->zombie, now_ns);
-	if (m->trouble != TROUBLE_NONE && m->trouble < TROUBLE_KINDS)
+	if (m->trouble != TROUBLE_NONE && m->trouble < TROUBLE_KINDS) {
 		engine_trouble(e, (enum trouble)m->trouble, m->text, now_ns);
-	else if (clean)
+		e->trouble_sending = true;
+	} else if (clean || (e->trouble != TROUBLE_FULL && e->trouble != TROUBLE_READONLY)) {
 		engine_well(e, now_ns);
+	}
 	return 0;
 }

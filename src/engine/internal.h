@@ -60,6 +60,7 @@ struct flight {
 	int64_t sent_ns;
 	int64_t ready_ns; /* of its session */
 	bool heals;       /* its proof ends the compare */
+	bool served, proved; /* its stamps: confirmed */
 	uint64_t born; /* oldest of its marks: what its directories wait for */
 	UT_hash_handle hh;
 };
@@ -134,12 +135,18 @@ struct engine {
 	 * look is at least this, until nothing is left. */
 	bool comparing;
 	enum mark_action least;
+	/* Deletions that wait for trust must not fill the path set, on which the way to trust
+	 * depends: beyond a quarter of it they are found again afterwards. */
+	bool aside;
+	uint64_t aside_born;
+	int64_t aside_since_ns;
 
 	/* trouble */
 	enum trouble trouble;
 	char text[600];
 	unsigned failures;
 	int64_t trouble_since_ns, retry_ns;
+	bool trouble_sending; /* a batch met it: only a batch that goes well ends it */
 
 	/* trust */
 	int64_t proven_ns, generation_ns; /* last proof, last growth */
@@ -182,6 +189,8 @@ bool engine_can_send(const struct engine *e, int64_t now_ns);
 /* Enters RETRYING (or stays in it) because of `t`. */
 void engine_trouble(struct engine *e, enum trouble t, struct bytes text, int64_t now_ns);
 void engine_well(struct engine *e, int64_t now_ns);
+/* Trust is back. */
+void engine_take_up(struct engine *e, int64_t now_ns);
 void engine_comparing(struct engine *e, enum mark_action least);
 /* A mark whose look must not lose that content has to be compared. */
 void engine_put_look(struct engine *e, struct bytes path, uint64_t born, int64_t since_ns,

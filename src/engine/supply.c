@@ -295,8 +295,11 @@ void engine_session_ready(struct engine *e, const struct wire_ready *m, int64_t 
 	s->since_ns = s->ready_ns = s->heard_ns = now_ns;
 	e->protocol = m->protocol;
 	supply_seen(e, now_ns);
-	if (e->trouble != TROUBLE_NONE && e->trouble != TROUBLE_FULL &&
-	    e->trouble != TROUBLE_READONLY)
+	/* Trouble that batches meet is not over because the target talks to us. */
+	if (e->trouble == TROUBLE_NONE || e->trouble == TROUBLE_READONLY)
+		return;
+	if (pathset_pending(e->set) + pathset_in_flight(e->set) == 0 ||
+	    (!e->trouble_sending && e->trouble != TROUBLE_FULL))
 		engine_well(e, now_ns);
 }
 

@@ -120,6 +120,7 @@ static void trust_grown(struct engine *e, uint64_t generation, int64_t now_ns)
 	e->unproven = e->probe_due = false;
 	e->trial = 0;
 	e->proven_ns = now_ns;
+	engine_take_up(e, now_ns);
 }
 
 /* While trust is lost the ledger keeps the old generation: a daemon that dies now finds it
@@ -148,8 +149,10 @@ void trust_proven(struct engine *e, const struct flight *f, int64_t now_ns)
 /* Without stamps the compare alone ends it. */
 void trust_step(struct engine *e, int64_t now_ns)
 {
-	if (e->unproven && !trust_stamps(e) && trust_healed(e, now_ns))
-		e->unproven = false;
+	if (!e->unproven || trust_stamps(e) || !trust_healed(e, now_ns))
+		return;
+	e->unproven = false;
+	engine_take_up(e, now_ns);
 }
 
 static void trust_compare(struct engine *e, const char *why, int64_t now_ns)

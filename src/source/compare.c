@@ -10,8 +10,8 @@
 #include "source/verdict.h"
 
 enum {
-	NAMES_MANY = 64,  /* a group of more names is marked once in a round for the same sight */
-	NAMES_JOINED = 8, /* known names that are tried when one has to be found to link to */
+	NAMES_MANY = 64, /* a group of more names is marked once in a round for the same sight */
+	NAMES_ASKED = 8, /* known names whose links are compared when nothing else differs */
 };
 
 struct group_key {
@@ -84,13 +84,18 @@ static struct group_marked *group_find(struct source *s, const struct group_key 
 	return found;
 }
 
-/* Each of n names of a group may be looked at in turn: n times n marks would say nothing more. */
+/* Each of n names of a group may be looked at in turn: n times n marks would say nothing more.
+ * Attributes and links are those that are found when the marks are carried out. */
 static bool group_is_marked(struct source *s, const struct group_key *key,
                             const struct fingerprint *seen, enum mark_action action, unsigned flags)
 {
 	const struct group_marked *g = group_find(s, key);
 
-	return g && !fingerprint_moved(&g->seen, seen) && g->action >= action && g->flags == flags;
+	if (!g || g->action < action || g->flags != flags)
+		return false;
+	return action == MARK_META
+	               ? g->seen.size == seen->size && g->seen.mtime_ns == seen->mtime_ns
+	               : !fingerprint_moved(&g->seen, seen);
 }
 
 static void group_remember(struct source *s, const struct group_key *key,
@@ -118,54 +123,48 @@ void compare_forget_groups(struct source *s)
 	}
 }
 
-/* One look at an inode with several names brings all of them into line. */
+/* What is to be done to another name of an inode that the target does not have under the name that
+ * was looked at: mostly no more than to be in the list that the new name is linked in. */
+static enum mark_action partner_action(struct source *s, unsigned job, struct bytes path,
+                                       const struct fingerprint *seen, enum mark_action action)
+{
+	struct belief b;
+
+	ledger_get(s->jobs[job].ledger, path, &b);
+	if ((b.state & LEDGER_CONFIRMED) && fingerprint_compare(&b.fp, seen) < FP_DATA)
+		return MARK_META;
+	return action;
+}
+
+/* One look at an inode with several names brings all of them into line: a list in which one was
+ * missing could replace the inode and leave that one behind. `joins`: the target does not have the
+ * inode under this name yet. */
 static void mark_aliases(struct source *s, unsigned job, const struct fingerprint *seen,
-                         enum mark_action action, const struct look *look, unsigned flags)
+                         enum mark_action action, bool joins, const struct look *look,
+                         unsigned flags)
 {
 	struct group_key key = {seen->dev, seen->ino, job};
+	enum mark_action least = joins ? MARK_META : action;
 	struct aliases a;
 	struct bytes path;
 	size_t at = 0;
 
-	if (group_is_marked(s, &key, seen, action, flags | look->flags))
+	if (group_is_marked(s, &key, seen, least, flags | look->flags))
 		return;
 	aliases_read(&a, s, job, seen, SIZE_MAX);
 	while (aliases_next(&a, &at, &path)) {
-		if (is_alias(s, path, seen))
-			outbox_mark(s, job, path, look, action, flags,
-			            action == MARK_META ? 0 : seen->size, seen->ino);
+		enum mark_action does = action;
+
+		if (!is_alias(s, path, seen))
+			continue;
+		if (joins)
+			does = partner_action(s, job, path, seen, action);
+		outbox_mark(s, job, path, look, does, flags, does == MARK_META ? 0 : seen->size,
+		            seen->ino);
 	}
 	if (a.n > NAMES_MANY)
-		group_remember(s, &key, seen, action, flags | look->flags);
+		group_remember(s, &key, seen, least, flags | look->flags);
 	buf_done(&a.names);
-}
-
-/* A name that is new to its group needs one of the others in its list to be linked to. A name that
- * was confirmed with one link does not share what is confirmed for the group: it comes along, too.
- * If the content differs from what is confirmed, all names have to follow. */
-static void mark_partners(struct source *s, unsigned job, const struct fingerprint *seen,
-                          enum mark_action action, const struct look *look, unsigned flags)
-{
-	bool partner = false, outdated = false;
-	struct aliases a;
-	struct bytes path;
-	size_t at = 0;
-
-	aliases_read(&a, s, job, seen, NAMES_JOINED);
-	while (!outdated && aliases_next(&a, &at, &path)) {
-		struct belief b;
-
-		ledger_get(s->jobs[job].ledger, path, &b);
-		if ((partner && b.fp.nlink > 1) || !is_alias(s, path, seen))
-			continue;
-		outdated = fingerprint_compare(&b.fp, seen) >= FP_DATA;
-		partner |= b.fp.nlink > 1;
-		if (!outdated)
-			outbox_mark(s, job, path, look, action, flags, 0, seen->ino);
-	}
-	buf_done(&a.names);
-	if (outdated)
-		mark_aliases(s, job, seen, action, look, flags);
 }
 
 /* A name of the same inode was confirmed with one link: this one was sent at the same time, and
@@ -177,7 +176,7 @@ static bool stands_apart(struct source *s, unsigned job, const struct fingerprin
 	bool apart = false;
 	size_t at = 0;
 
-	aliases_read(&a, s, job, seen, NAMES_JOINED);
+	aliases_read(&a, s, job, seen, NAMES_ASKED);
 	while (!apart && aliases_next(&a, &at, &path)) {
 		struct belief b;
 
@@ -186,18 +185,6 @@ static bool stands_apart(struct source *s, unsigned job, const struct fingerprin
 	}
 	buf_done(&a.names);
 	return apart;
-}
-
-static void mark_group(struct source *s, unsigned job, const struct fingerprint *seen,
-                       const struct belief *belief, const struct verdict *v,
-                       const struct look *look, unsigned flags)
-{
-	flags |= v->flags & MARK_LOW;
-	if ((belief->state & LEDGER_CONFIRMED) && belief->fp.ino == seen->ino &&
-	    !(v->flags & MARK_RETYPED))
-		mark_aliases(s, job, seen, v->action, look, flags);
-	else
-		mark_partners(s, job, seen, v->action, look, flags);
 }
 
 void compare_entry(struct source *s, unsigned job, const struct fingerprint *seen,
@@ -227,5 +214,7 @@ void compare_entry(struct source *s, unsigned job, const struct fingerprint *see
 	            v.action == MARK_META || !S_ISREG(seen->mode) ? 0 : seen->size,
 	            linked ? seen->ino : 0);
 	if (linked)
-		mark_group(s, job, seen, belief, &v, look, flags);
+		mark_aliases(s, job, seen, v.action,
+		             !(belief->state & LEDGER_CONFIRMED) || belief->fp.ino != seen->ino,
+		             look, flags | (v.flags & MARK_LOW));
 }

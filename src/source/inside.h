@@ -122,7 +122,7 @@ struct source {
 	uint64_t taken_drain;
 	int root_fd; /* during a round, else -1 */
 	struct buf path;
-	struct group_marked *groups; /* of this round; hash */
+	struct group_marked *groups;   /* of this round; hash */
 	struct parked *parked, *again; /* `again`: found in this round, tried in this round */
 	size_t nparked, parked_cap, nagain, again_cap;
 	uint32_t *limbo;

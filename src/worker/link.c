@@ -303,7 +303,8 @@ static void take_event(struct link *l, const struct session_event *ev)
 		if (ev->kind == SESSION_EV_REQUEST)
 			session_no_send(l->session);
 		if (ev->kind == SESSION_EV_MESSAGE &&
-		    (ev->level == SESSION_ERROR || ev->level == SESSION_ERROR_XFER)) {
+		    (ev->level == SESSION_ERROR || ev->level == SESSION_ERROR_XFER) &&
+		    !(l->last_error && blame_is_echo(ev->text))) {
 			free(l->last_error);
 			l->last_error = mem_dup(ev->text.p, ev->text.n);
 		}
@@ -475,7 +476,10 @@ void link_wrote(struct link *l, int64_t now_ns)
 	if (limit && limit * NS_PER_S / 3 < interval_ns)
 		interval_ns = limit * NS_PER_S / 3;
 	l->keepalive_ns = limit == 0 && l->pipe ? INT64_MAX : now_ns + interval_ns;
-	link_progress(l, now_ns);
+	/* A frozen peer's buffers take empty frames for hours. */
+	if (!l->only_keepalive)
+		link_progress(l, now_ns);
+	l->only_keepalive = false;
 }
 
 static bool keeps_alive(const struct link *l)
@@ -525,7 +529,9 @@ void link_timer(struct link *l, int64_t now_ns)
 	if (!keeps_alive(l) || now_ns < l->keepalive_ns)
 		return;
 	if (session_output(l->session).n == 0 &&
-	    (state == SESSION_READY || state == SESSION_SERVING))
+	    (state == SESSION_READY || state == SESSION_SERVING)) {
 		session_keepalive(l->session);
+		l->only_keepalive = true;
+	}
 	l->keepalive_ns = now_ns + NS_PER_S;
 }

@@ -56,6 +56,7 @@ struct link {
 	struct checksums *checksums; /* CHECKSUM: the list is not complete yet */
 	int64_t deadline_ns;
 	int64_t keepalive_ns; /* when an empty frame is due, INT64_MAX: never */
+	bool only_keepalive;  /* all that is to be written is an empty frame */
 	bool peer_gone;       /* end of file or reset was received */
 	enum trouble trouble; /* why it gave up */
 	char *last_error;     /* the server's words outside of a batch */

@@ -79,6 +79,9 @@ void verdict_message(struct cargo *c, enum session_level level, struct bytes tex
 		level = SESSION_ERROR;
 	if (level != SESSION_ERROR && level != SESSION_ERROR_XFER)
 		return;
+	/* The last words of a server that gives up name no cause: the line before them does. */
+	if (blame_is_echo(text) && c->last_error)
+		return;
 	remember(&c->last_error, text);
 	if (blame_is_echo(text))
 		return;

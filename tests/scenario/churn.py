@@ -190,7 +190,7 @@ class Churn:
         return (unit * (size // len(unit) + 1))[:size]
 
     def _write(self, path, data, flags=os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode=0o644):
-        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
         try:
             os.write(fd, data)
         finally:
@@ -254,7 +254,7 @@ class Churn:
         if rel not in self.held:
             if len(self.held) >= 4:
                 os.close(self.held.pop(next(iter(self.held))))
-            self.held[rel] = os.open(self._at(rel), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self.held[rel] = os.open(self._at(rel), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         for name, fd in list(self.held.items()):
             where = os.readlink(b"/proc/self/fd/%d" % fd)
             if os.fstat(fd).st_nlink == 1 and where.startswith(self.root + b"/"):
@@ -266,7 +266,7 @@ class Churn:
     def write_in_the_middle(self):
         path = self._at(self._file())
         size = os.lstat(path).st_size
-        fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             os.pwrite(fd, self._bytes(50), self.rng.randrange(size + 1))
         finally:
@@ -274,7 +274,7 @@ class Churn:
 
     @op(10)
     def write_by_mmap(self):
-        fd = os.open(self._at(self._file()), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(self._at(self._file()), os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             size = os.fstat(fd).st_size
             if size:

@@ -62,7 +62,8 @@ def test_stop_in_the_middle_of_a_transfer_within_5_s(box, how):
     src, server = box.dir("src"), box.rsyncd()
     line = box.forwarder(server.port, rate=1 << 20)
     url = server.target.replace(str(server.port), str(line.port))
-    ls = box.lockstep(src, [url, box.local()], sets=server.options)
+    # What was under way is sent again when its server is certain to be gone: twice this timeout.
+    ls = box.lockstep(src, [url, box.local()], sets=[*server.options, "timeout=10s"])
     box.write(src + "/big", os.urandom(50 << 20))
     proc.until(lambda: line.up > 1 << 20, 20, "the transfer under way")
     if how == "stop":

@@ -92,9 +92,9 @@ def test_password_in_no_core(box, victim):
 
 
 @pytest.mark.parametrize("spoil, words", [
-    (lambda path: os.chmod(path, 0o644), "0600"),
+    (lambda path: os.chmod(path, 0o644), "chmod 600"),
     (lambda path: os.unlink(path), "No such file"),
-    (lambda path: Rsyncd._secret(path, ""), "empty"),
+    (lambda path: Rsyncd._secret(path, ""), "holds no password"),
     (lambda path: os.rename(path, path + ".real") or os.symlink(path + ".real", path), ""),
 ])
 def test_password_file_that_must_not_be_used_is_refused(box, spoil, words):

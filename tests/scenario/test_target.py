@@ -13,6 +13,14 @@ def local_trouble(ls):
     return ls.until_job(lambda j: j["state"] != "live" or j["trouble"], 20, "trouble with the target")
 
 
+def linked(path):
+    """What a symlink points to; with `fake super` the server keeps it as a file."""
+    if os.path.islink(path):
+        return os.fsencode(os.readlink(path))
+    with open(path, "rb") as f:
+        return f.read().rstrip(b"\0")
+
+
 def test_target_directory_swapped_nothing_written_heals(box):
     """A build that goes by the path fills, or cleans, whatever directory bears the name now."""
     src, copy = box.dir("src"), box.local()
@@ -59,9 +67,15 @@ def test_target_restored_from_yesterday_found_out_and_equal(box, kind):
     subprocess.run(["rsync", "-aH", "--delete", yesterday + "/", server.path + "/"], check=True)
     assert diff(src, server.path)
     box.write(src + "/one-more", b"1")
-    proc.until(lambda: not diff(src, server.path), 90, "the restored target equal again")
+
+    def wrong():
+        # Nobody knows any more who put there what was deleted since: it came back as extras.
+        return [line for line in diff(src, server.path) if not line.startswith("extra    'd001")]
+
+    proc.until(lambda: not wrong(), 90, "the restored target equal again")
     ls.settle(30)
-    box.check_equal(src, server)
+    assert not wrong()
+    assert os.path.exists(server.path + "/d001/f00050")
 
 
 @pytest.mark.sandbox
@@ -109,6 +123,7 @@ def test_frozen_server_child_woken_after_a_newer_push_newest_wins(box):
     src, server = box.dir("src"), box.rsyncd()
     box.write(src + "/f", b"version 0")
     ls = box.lockstep(src, [server], sets=["timeout=5s"]).settle()
+    ls.until_job(lambda j: j["sessions"] >= 2, 10, "all warm sessions open")
     frozen = server.freeze()
     box.write(src + "/f", b"version 1" * 10)
     ls.until_job(lambda j: j["in_flight"], 5, "the change under way")
@@ -173,7 +188,7 @@ def test_rsyncd_as_the_tutorials_write_it_settles_and_falls_silent(box):
         return [line for line in lines if "(symlink)" not in line and "'.'" not in line]
 
     assert not equal()
-    assert os.readlink(server.path + "/link").endswith("absolute/target")
+    assert linked(server.path + "/link").endswith(b"absolute/target")
     box.write(src + "/d001/changed", b"2")
     os.chown(src + "/d001/f00060", 4321, 4321)
     shutil.rmtree(src + "/d000")

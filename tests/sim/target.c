@@ -303,12 +303,13 @@ void server_apply(struct world *w, struct server *s, size_t i)
 	    w->target_id) { /* it still works in the directory that was swapped away */
 		struct entry *t, *next;
 
-		/* What is deleted there stays here, and the ledger lets it go: extras. */
+		/* What is deleted there, or below what a file replaces there, stays here, and the
+		 * ledger lets it go: extras. */
 		HASH_ITER (hh, w->target.entries, t, next) {
 			struct bytes path = s->items[i].item.path;
 
-			if (s->class == SESSION_DELETE && (bytes_equal(entry_path(t), path) ||
-			                                   path_below(entry_path(t), path)))
+			if ((s->class == SESSION_DELETE && bytes_equal(entry_path(t), path)) ||
+			    (!S_ISDIR(s->items[i].seen.fp.mode) && path_below(entry_path(t), path)))
 				t->foreign = true;
 		}
 		server_report(w, s, i, s->items[i].item.flags & WIRE_ITEM_STAMP ? WIRE_PROVEN : WIRE_ACKED,

@@ -132,6 +132,7 @@ static void send_session(struct rig *r, enum session_kind kind, enum session_cla
 	struct wire_session m = {.id = ++r->session,
 	                         .kind = (uint8_t)kind,
 	                         .class = (uint8_t) class,
+	                         .extras = r->extras,
 	                         .remote_exit = r->remote_exit,
 	                         .path = (char *)path,
 	                         .module = "m",
@@ -172,10 +173,13 @@ static int spawn(struct rig *r, char **argv)
 void rig_connect(struct rig *r, enum session_class class)
 {
 	autofree char *path = mem_printf("%s/dst/", r->dir);
-	char **args = session_args(SESSION_PIPE, class, &r->setup.options, path);
+	struct session_options options = r->setup.options;
 	char *argv[32] = {"rsync"};
+	char **args;
 	int fd;
 
+	options.extras = r->extras;
+	args = session_args(SESSION_PIPE, class, &options, path);
 	for (size_t i = 0; args[i]; i++)
 		argv[i + 1] = args[i];
 	fd = spawn(r, argv);

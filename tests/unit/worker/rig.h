@@ -37,6 +37,7 @@ struct rig {
 	uint64_t session, batch;
 	const char *password;
 	bool remote_exit; /* of sessions to come */
+	bool extras;      /* the same */
 
 	struct wire_result_item items[RIG_ITEMS]; /* by index; result 0: none yet */
 	char texts[RIG_ITEMS][RIG_TEXT];

@@ -84,6 +84,7 @@ static void session_round_trip_tells_null_from_empty(void **state)
 	                         .kind = SESSION_DAEMON,
 	                         .class = SESSION_DELETE,
 	                         .remote_exit = true,
+	                         .extras = true,
 	                         .path = "m/x/",
 	                         .module = "m",
 	                         .user = "",
@@ -97,7 +98,7 @@ static void session_round_trip_tells_null_from_empty(void **state)
 	assert_int_equal(wire_get_session(buf_bytes(&b), &got), 0);
 	assert_int_equal(got.id, 5);
 	assert_int_equal(got.class, SESSION_DELETE);
-	assert_true(got.remote_exit && !got.tls);
+	assert_true(got.remote_exit && got.extras && !got.tls);
 	assert_string_equal(got.path, "m/x/");
 	assert_string_equal(got.user, "");
 	assert_string_equal(got.password, "secret");
@@ -157,7 +158,7 @@ static void batch_with_a_path_that_climbs_is_refused(void **state)
 
 static void report_round_trip_keeps_results(void **state)
 {
-	struct wire_result_item items[2] = {
+	struct wire_result_item items[3] = {
 	        {.index = 3,
 	         .result = WIRE_FAILED,
 	         .flags = WIRE_RACY,
@@ -167,8 +168,9 @@ static void report_round_trip_keeps_results(void **state)
 	         .result = WIRE_CONTEXT,
 	         .fp = {040755, 1, 2, 3, 4, -5, 6, 7, 8},
 	         .path = BYTES("a/b")},
+	        {.index = UINT32_MAX, .result = WIRE_DISPROVED, .path = BYTES("extra")},
 	};
-	struct wire_report m = {9, items, 2}, got;
+	struct wire_report m = {9, items, 3}, got;
 	struct buf b;
 
 	(void)state;
@@ -182,6 +184,7 @@ static void report_round_trip_keeps_results(void **state)
 	assert_true(bytes_equal(got.items[0].text, BYTES("no room")));
 	assert_memory_equal(&got.items[1].fp, &items[1].fp, sizeof(struct fingerprint));
 	assert_true(bytes_equal(got.items[1].path, BYTES("a/b")));
+	assert_true(bytes_equal(got.items[2].path, BYTES("extra")));
 	wire_free_report(&got);
 	ASSERT_EXACT(b, wire_get_report, wire_free_report(&got));
 	buf_done(&b);

@@ -674,6 +674,66 @@ static void compare_tells_equal_from_different_and_changes_nothing(void **state)
 	assert_false(rig_exists(r, "dst/missing"));
 }
 
+static void extras_of_whole_directories_are_told_and_stay(void **state)
+{
+	struct rig *r = *state;
+
+	rig_write(r, "src/a/same", "x", OLD);
+	rig_write(r, "dst/a/same", "x", OLD);
+	rig_write(r, "src/a/late", "x", OLD); /* in the tree, though not in the batch */
+	rig_write(r, "dst/a/late", "x", OLD);
+	rig_write(r, "dst/a/extra", "x", OLD);
+	rig_write(r, "dst/their/own", "x", OLD);
+	rig_mkdir(r, "src/part");
+	rig_write(r, "dst/part/unseen", "x", OLD);
+	rig_write(r, "dst/.lockstep/stamp", "x", OLD);
+	rig_start(r);
+	r->extras = true;
+	for (int checksum = 0; checksum < 2; checksum++) {
+		rig_connect(r, checksum ? SESSION_CHECKSUM : SESSION_COMPARE);
+		rig_carry(r,
+		          (struct wire_item[]){
+		                  ITEM("", WIRE_ITEM_DIR | WIRE_ITEM_WHOLE),
+		                  ITEM("a", WIRE_ITEM_DIR | WIRE_ITEM_WHOLE),
+		                  ITEM("a/same", 0),
+		                  ITEM("part", WIRE_ITEM_DIR),
+		          },
+		          4);
+		assert_result(r, 2, WIRE_PROVEN);
+		assert_int_equal(r->contexts_n, 3);
+		assert_int_equal(rig_context(r, "a/extra")->result, WIRE_DISPROVED);
+		assert_true(S_ISREG(rig_context(r, "a/extra")->fp.mode));
+		assert_true(S_ISDIR(rig_context(r, "their")->fp.mode));
+		assert_non_null(rig_context(r, "their/own"));
+	}
+	rig_assert_content(r, "dst/a/extra", "x");
+	rig_assert_content(r, "dst/their/own", "x");
+	rig_assert_content(r, "dst/part/unseen", "x");
+}
+
+static void difference_is_told_in_words(void **state)
+{
+	struct rig *r = *state;
+
+	rig_write(r, "src/size", "xx", OLD);
+	rig_write(r, "dst/size", "x", OLD);
+	rig_write(r, "src/none", "x", OLD);
+	rig_write(r, "src/content", "x", OLD);
+	rig_write(r, "dst/content", "y", OLD);
+	assert_int_equal(symlinkat("here", r->src_fd, "link"), 0);
+	assert_int_equal(symlinkat("there", r->dst_fd, "link"), 0);
+	rig_start(r);
+	rig_connect(r, SESSION_CHECKSUM);
+	rig_carry(r,
+	          (struct wire_item[]){ITEM("size", 0), ITEM("none", 0), ITEM("content", 0),
+	                               ITEM("link", 0)},
+	          4);
+	assert_string_equal(r->texts[0], "content, size");
+	assert_string_equal(r->texts[1], "missing");
+	assert_string_equal(r->texts[2], "content");
+	assert_memory_equal(r->texts[3], "link target", 11);
+}
+
 static void checksum_of_an_unreadable_file_is_left_out(void **state)
 {
 	struct rig *r = *state;
@@ -735,6 +795,8 @@ int main(void)
 	        TEST(missing_stamp_is_disproved_and_not_created),
 	        TEST(two_stamps_beside_files_are_told_apart),
 	        TEST(compare_tells_equal_from_different_and_changes_nothing),
+	        TEST(extras_of_whole_directories_are_told_and_stay),
+	        TEST(difference_is_told_in_words),
 	        TEST(checksum_of_an_unreadable_file_is_left_out),
 	};
 
