@@ -138,11 +138,6 @@ void pending_schedule(struct pathset *set, struct entry *e)
 		pending_park(set, e, WAIT_LIST, &e->node->waiters);
 		return;
 	}
-	/* A look does not wait for a file to be closed. */
-	if (e->mark.action == MARK_LOOK && (e->mark.flags & MARK_HOT)) {
-		e->mark.flags &= ~(unsigned)MARK_HOT;
-		e->ready_ns = INT64_MIN;
-	}
 	e->due_ns = e->ready_ns > e->not_before_ns ? e->ready_ns : e->not_before_ns;
 	if (e->due_ns > set->now_ns) {
 		entry_enqueue(e, &set->timed, ENTRY_TIMED);
@@ -236,6 +231,11 @@ void pending_attach(struct pathset *set, struct entry *e)
 	struct node *node = e->node;
 
 	check(!node->pending);
+	/* A look does not wait for a file to be closed. */
+	if (e->mark.action == MARK_LOOK && (e->mark.flags & MARK_HOT)) {
+		e->mark.flags &= ~(unsigned)MARK_HOT;
+		e->ready_ns = INT64_MIN;
+	}
 	node->pending = e;
 	e->batch = NULL;
 	e->able = false;

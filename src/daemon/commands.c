@@ -149,8 +149,15 @@ static void command_failed(void *arg, const struct control_request *r, struct co
 
 static void command_wait(void *arg, const struct control_request *r, struct control_reply *reply)
 {
+	const struct instance *in = arg;
 	struct job **jobs;
-	ssize_t n = commands_jobs(arg, r, reply, &jobs);
+	ssize_t n;
+
+	if (in->reloading) { /* jobs that are about to begin would be left out */
+		control_reply_error(reply, 409, "a reload is under way; ask again");
+		return;
+	}
+	n = commands_jobs(arg, r, reply, &jobs);
 
 	if (n < 0)
 		return;
@@ -282,11 +289,9 @@ static void command_reload(void *arg, const struct control_request *r, struct co
 	struct err err = {0};
 
 	(void)r;
-	if (reload_apply(arg, &err) < 0)
+	if (reload_apply(arg, reply, &err) < 0)
 		control_reply_error(reply, 409, "%s. The old configuration stays in force",
 		                    err.text);
-	else
-		control_reply_send(reply, 200, json_pack("{s:b}", "reloaded", 1));
 }
 
 static void command_stop(void *arg, const struct control_request *r, struct control_reply *reply)
@@ -311,12 +316,20 @@ static void command_reopen_log(void *arg, const struct control_request *r,
 
 static void command_timed_out(void *arg, struct control_reply *reply)
 {
-	waits_timed_out(arg, reply);
+	struct instance *in = arg;
+
+	if (in->reload_reply == reply)
+		in->reload_reply = NULL;
+	waits_timed_out(in, reply);
 }
 
 static void command_forget(void *arg, struct control_reply *reply)
 {
-	waits_forget(arg, reply);
+	struct instance *in = arg;
+
+	if (in->reload_reply == reply)
+		in->reload_reply = NULL;
+	waits_forget(in, reply);
 }
 
 const struct control_ops command_ops = {

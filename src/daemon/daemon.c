@@ -128,6 +128,7 @@ void instance_stop(struct instance *in)
 	in->stopping = true;
 	instance_notify(in, "STOPPING=1");
 	log_event(LOG_INFO, "daemon.stopping", "name=%s", in->config->name);
+	in->reload_reply = NULL; /* ends with the control API */
 	if (in->control)
 		control_stop(TAKE(in->control));
 	(void)uv_timer_start(&in->stop_timer, instance_kill_rest, STOP_KILL_MS, 0);
@@ -179,7 +180,7 @@ static void instance_signal(uv_signal_t *s, int number)
 	case SIGHUP:
 		if (log_reopen(&err) < 0)
 			log_event(LOG_WARN, "log.reopen", "%s", err.text);
-		if (reload_apply(in, &err) < 0)
+		if (reload_apply(in, NULL, &err) < 0)
 			log_event(LOG_ERROR, "config.reload",
 			          "the new configuration was not taken: %s. The old one stays in "
 			          "force",

@@ -142,9 +142,11 @@ void reload_continue(struct instance *in)
 	config_free(in->retired);
 	in->retired = NULL;
 	log_event(LOG_INFO, "config.reloaded", "trees=%zu", in->config->tree_count);
+	if (in->reload_reply)
+		control_reply_send(TAKE(in->reload_reply), 200, json_pack("{s:b}", "reloaded", 1));
 }
 
-int reload_apply(struct instance *in, struct err *err)
+int reload_apply(struct instance *in, struct control_reply *reply, struct err *err)
 {
 	struct config *now;
 	struct reload r = {.in = in};
@@ -153,6 +155,8 @@ int reload_apply(struct instance *in, struct err *err)
 
 	if (in->reloading || in->stopping)
 		return err_set(err, EBUSY, "an earlier reload is still under way");
+	if (in->options.once)
+		return err_set(err, EINVAL, "with --once nothing is reloaded");
 	result = config_reload(&now, in->config, err);
 	if (result < 0)
 		return result;
@@ -167,6 +171,7 @@ int reload_apply(struct instance *in, struct err *err)
 	}
 	r.now = now;
 	in->reloading = true;
+	in->reload_reply = reply;
 	config_diff(in->config, now, reload_end, &r);
 	reload_adopt_names(in, now);
 	/* Jobs that are ending still read their old values. */

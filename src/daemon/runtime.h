@@ -99,6 +99,7 @@ struct instance {
 	struct config *owned;        /* after a reload */
 	struct config *retired;      /* still read by jobs that are ending */
 	bool reloading;
+	struct control_reply *reload_reply; /* answered when the new jobs run */
 	struct run_options options;
 	struct mailbox *letters;
 	uv_async_t letters_async;
@@ -182,7 +183,8 @@ void waits_forget_job(struct instance *in, struct job *j);
 extern const struct control_ops command_ops;
 
 /* reload.c */
-int reload_apply(struct instance *in, struct err *err);
+/* `reply` (may be NULL) is answered when the new jobs run; on an error it stays the caller's. */
+int reload_apply(struct instance *in, struct control_reply *reply, struct err *err);
 void reload_continue(struct instance *in); /* starts what waited for something to end */
 
 /* verify.c: compares without sending; the answer lists what differs. Its sessions and batches stand

@@ -210,13 +210,30 @@ void waits_timed_out(struct instance *in, struct control_reply *reply)
 	verify_timed_out(in, reply);
 }
 
+static bool wait_has(const struct wait *w, const struct job *j)
+{
+	for (size_t i = 0; i < w->job_count; i++) {
+		if (w->jobs[i] == j)
+			return true;
+	}
+	return false;
+}
+
+/* A job that is no more cannot be said to be settled. */
 void waits_forget_job(struct instance *in, struct job *j)
 {
 	verify_forget_job(j);
-	for (struct wait *w = in->waits; w; w = w->next) {
-		for (size_t i = 0; i < w->job_count; i++) {
-			if (w->jobs[i] == j)
-				w->jobs[i--] = w->jobs[--w->job_count];
+	for (struct wait **p = &in->waits; *p;) {
+		struct wait *w = *p;
+
+		if (!wait_has(w, j)) {
+			p = &w->next;
+			continue;
 		}
+		*p = w->next;
+		if (w->reply)
+			control_reply_error(w->reply, 409, "%s ended while it was waited for",
+			                    j->config->name);
+		wait_free(w);
 	}
 }

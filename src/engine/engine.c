@@ -226,6 +226,10 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 			if (!(m.flags & MARK_DIR) && aged_has(e->content_due, m.path) &&
 			    !(m.flags & (MARK_FRESH | MARK_RETYPED)))
 				m.action = MARK_CONTENT;
+			/* Never confirmed as another type, but there are names below: they go first.
+			 */
+			if ((m.flags & (MARK_FRESH | MARK_DIR)) == MARK_FRESH && flight_has_below(e, m.path))
+				m.flags |= MARK_RETYPED;
 			/* Kept aside: a look that swallows the mark does not know why. */
 			if (m.action == MARK_CONTENT && !(m.flags & MARK_LOW))
 				aged_add(&e->content_due, m.path, m.born, m.since_ns);

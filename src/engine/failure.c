@@ -42,6 +42,7 @@ void failure_add(struct engine *e, const struct mark *m, struct bytes text, bool
 		f->since_ns = m->since_ns;
 		HASH_ADD_KEYPTR(hh, e->failed, f->p, (unsigned)f->n, f);
 	}
+	f->born = m->born < f->born ? m->born : f->born;
 	if (f->tries == 0 || !f->text || !bytes_equal(bytes_of(f->text), buf_bytes(&shown)))
 		engine_say(e, LOG_WARN, source_side ? "source.unreadable" : "item.failed",
 		           "path=%s %.*s", path_show(m->path), (int)shown.n,

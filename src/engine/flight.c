@@ -181,6 +181,35 @@ static bool flight_fooled(struct engine *e, const struct mark *m, const struct w
 	       (known.fp.ctime_ns != r->fp.ctime_ns || known.fp.ino != r->fp.ino);
 }
 
+static bool flight_first_name(struct bytes name, const struct belief *belief, void *arg)
+{
+	(void)name;
+	(void)belief;
+	*(bool *)arg = true;
+	return false;
+}
+
+bool flight_has_below(struct engine *e, struct bytes dir)
+{
+	bool found = false;
+
+	ledger_list(e->ledger, dir, flight_first_name, &found);
+	return found;
+}
+
+/* Confirmed as sent. But what is no directory cannot stand above names that are believed held: the
+ * answer is older than they are, and recording it would forget them (I11). */
+static bool flight_confirm(struct engine *e, const struct mark *m,
+                           const struct wire_result_item *r, int64_t now_ns)
+{
+	if (!S_ISDIR(r->fp.mode) && !e->config.keep_deleted && flight_has_below(e, m->path))
+		return false;
+	ledger_confirm(e->ledger, m->path, &r->fp);
+	zombie_intend(e, m->path, false);
+	trust_confirmed(e, m->path, now_ns);
+	return true;
+}
+
 static void flight_acked(struct engine *e, struct flight *f, size_t i,
                          const struct wire_result_item *r, int64_t now_ns)
 {
@@ -201,9 +230,10 @@ static void flight_acked(struct engine *e, struct flight *f, size_t i,
 		batch_nack(f->batch, i, MARK_CONTENT, now_ns, now_ns);
 		return;
 	}
-	ledger_confirm(e->ledger, m->path, &r->fp);
-	zombie_intend(e, m->path, false);
-	trust_confirmed(e, m->path, now_ns);
+	if (!flight_confirm(e, m, r, now_ns)) { /* their deletion goes first */
+		flight_again(e, f, i, now_ns, now_ns + NS_PER_S);
+		return;
+	}
 	if ((r->flags & WIRE_WAS_NEW) && !(m->flags & MARK_FRESH) && m->action != MARK_CONTENT)
 		trust_contradiction(e, m->path, now_ns);
 	if (r->flags & WIRE_RACY) {
@@ -232,22 +262,13 @@ static void flight_failed(struct engine *e, struct flight *f, size_t i,
 	batch_drop(f->batch, i, now_ns);
 }
 
-static bool flight_first_name(struct bytes name, const struct belief *belief, void *arg)
-{
-	(void)name;
-	(void)belief;
-	*(bool *)arg = true;
-	return false;
-}
-
 /* A directory stays at the target because something is in it: somebody else's, unless we know of
  * entries below that have still to go. */
 static void flight_kept(struct engine *e, struct flight *f, size_t i, int64_t now_ns)
 {
 	const struct mark *m = batch_mark(f->batch, i);
-	bool ours = false;
+	bool ours = flight_has_below(e, m->path);
 
-	ledger_list(e->ledger, m->path, flight_first_name, &ours);
 	if (ours && hold_with_children(e, m)) {
 		batch_drop(f->batch, i, now_ns);
 		return;
@@ -293,11 +314,8 @@ static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
 		flight_acked(e, f, i, r, now_ns);
 		return;
 	case WIRE_MOVED:
-		if (f->class != SESSION_DELETE) {
-			ledger_confirm(e->ledger, m->path, &r->fp);
-			zombie_intend(e, m->path, false);
-			trust_confirmed(e, m->path, now_ns);
-		}
+		if (f->class != SESSION_DELETE)
+			(void)flight_confirm(e, m, r, now_ns); /* if not, then at the next time */
 		flight_again(e, f, i, now_ns, now_ns);
 		return;
 	case WIRE_VANISHED:

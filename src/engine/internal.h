@@ -224,6 +224,8 @@ void supply_heard(struct engine *e, uint64_t session, int64_t now_ns);
 enum session_class flight_class(enum batch_class class);
 /* Sends `batch` (may be NULL: stamps only) on an idle session. */
 void flight_send(struct engine *e, struct supply_session *s, struct batch *batch, int64_t now_ns);
+/* Whether the target is believed to hold something below. */
+bool flight_has_below(struct engine *e, struct bytes dir);
 /* Deletions under way that nothing is known about yet. */
 size_t flight_deletions(const struct engine *e);
 void flight_lost(struct engine *e, struct flight *f, bool zombie, int64_t now_ns);

@@ -150,6 +150,21 @@ def test_reload_of_a_bad_configuration_leaves_the_old_one_running(box):
     box.check_equal(src, one)
 
 
+def test_reload_that_restarts_jobs_returns_when_they_run_again(box):
+    """A build that answers at once makes the next `wait` say settled for jobs that are not there yet."""
+    src, one = box.dir("src"), box.local("one")
+    box.fill(src, 50)
+    ls = box.lockstep(config=box.config(conf_text(src, one.path))).settle()
+    for n in range(6):
+        box.config(conf_text(src, one.path, more=("exclude = *.tmp\n", "lanes = 3\n", "")[n % 3]))
+        done = ls.ask("reload")
+        assert done.returncode == 0, done.stderr
+        box.write(f"{src}/after{n}", b"1")
+        ls.settle()
+        assert os.path.exists(f"{one.path}/after{n}")
+    box.check_equal(src, one)
+
+
 def test_reload_removes_a_target_and_touches_nothing_there(box):
     """A build that clears up after a removed job deletes a backup."""
     src, one, two = box.dir("src"), box.local("one"), box.local("two")

@@ -167,8 +167,11 @@ def test_target_full_said_nothing_lost_heals_when_there_is_room(box):
     for n in range(12):
         box.write(f"{src}/big{n}", os.urandom(1 << 20))
     ls.until_text("No space left on device", 30)
+    sent = ls.job()["bytes_out"]
     box.write(src + "/d000/f00003", b"rewritten")
     os.unlink(src + "/d000/f00004")
+    assert proc.stays(lambda: ls.job()["bytes_out"] - sent < 30 << 20, 5), "it goes on sending to a full target"
+    assert ls.read_log().count("target.trouble") <= 4
     assert ls.proc.poll() is None
     sandbox.mount("-o", "remount,size=64M", server.path)
     ls.settle(90)

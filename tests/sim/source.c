@@ -53,7 +53,7 @@ void source_event(struct world *w, struct bytes path, unsigned bits)
 		e->subtree = true;
 	} else {
 		for (e = w->events; e; e = e->next) { /* merged with an earlier one */
-			if (!e->asked && !e->subtree && bytes_equal(bytes_of(e->path), path)) {
+			if (!e->asked && !e->walk && !e->subtree && bytes_equal(bytes_of(e->path), path)) {
 				e->bits |= bits;
 				return;
 			}
@@ -263,6 +263,7 @@ static void put_mark(struct world *w, const struct event *e, struct bytes path,
 
 	world_trace(w, "look: %s action %d flags %u", path_show(path), (int)action, flags);
 	engine_marks(w->engine, &m, 1, w->now_ns);
+	w->room -= w->room > 0;
 }
 
 static bool collect_name(struct bytes name, const struct belief *belief, void *arg)
@@ -329,14 +330,25 @@ static void look_entry(struct world *w, const struct event *e, struct bytes path
 		look_dir(w, e, path);
 }
 
+/* What a crawl finds in a directory is looked at one by one, before anything younger. */
 static void look_dir(struct world *w, const struct event *e, struct bytes dir)
 {
 	struct names *n = mem_alloc(sizeof(*n));
+	struct event **at = &w->events;
 	struct entry *s, *next;
 
 	HASH_ITER (hh, w->source.entries, s, next) {
-		if (bytes_equal(path_parent(entry_path(s)), dir) && s->path[0])
-			look_entry(w, e, entry_path(s), 0, true);
+		if (!bytes_equal(path_parent(entry_path(s)), dir) || !s->path[0])
+			continue;
+		struct event *child = mem_alloc(sizeof(*child));
+
+		*child = *e;
+		memcpy(child->path, s->path, sizeof(child->path));
+		child->token = child->bits = 0;
+		child->walk = child->subtree = true;
+		child->next = *at;
+		*at = child;
+		at = &child->next;
 	}
 	n->dir = dir;
 	ledger_list(w->ledger, dir, collect_name, n);
@@ -345,6 +357,9 @@ static void look_dir(struct world *w, const struct event *e, struct bytes dir)
 			gone(w, e, bytes_of(n->found[i]));
 	}
 	free(n);
+	while (*at)
+		at = &(*at)->next;
+	w->events_tail = at;
 }
 
 static void look(struct world *w, const struct event *e)
@@ -367,18 +382,40 @@ static void look(struct world *w, const struct event *e)
 		look_entry(w, e, path, e->bits, e->subtree);
 }
 
+/* The answer to a look comes after all that it led to. */
+static void put_over(struct world *w, uint64_t token)
+{
+	struct event *over = mem_alloc(sizeof(*over)), **at = &w->events;
+
+	over->token = token;
+	over->asked = over->over = over->walk = true;
+	while (*at && (*at)->walk && !(*at)->over)
+		at = &(*at)->next;
+	over->next = *at;
+	*at = over;
+	if (!over->next)
+		w->events_tail = &over->next;
+}
+
 bool source_step(struct world *w)
 {
-	struct event *e = w->events;
+	struct event **at = &w->events, *e;
 
+	/* What completes a crawl stays behind it. */
+	while (*at && (*at)->walk && ((*at)->over ? at != &w->events : w->room == 0))
+		at = &(*at)->next;
+	e = *at;
 	if (!e)
 		return false;
-	w->events = e->next;
-	if (!w->events)
-		w->events_tail = &w->events;
-	w->event_count--;
-	look(w, e);
-	if (e->token)
+	*at = e->next;
+	if (!*at)
+		w->events_tail = at;
+	w->event_count -= !e->walk;
+	if (!e->over)
+		look(w, e);
+	if (e->token && !e->over)
+		put_over(w, e->token);
+	else if (e->token)
 		engine_looked(w->engine, e->token, w->now_ns);
 	free(e);
 	return true;

@@ -133,6 +133,20 @@ void target_batch(struct world *w, const struct wire_batch *batch)
 	check_batch(w, batch, s->class);
 }
 
+/* The ledger learns what happened in a directory that was swapped away: what was deleted there, or
+ * lay below what a file replaced there, stays here and is let go: extras. */
+static void disown(struct world *w, const struct server *s, const struct server_item *it)
+{
+	struct bytes path = it->item.path;
+	struct entry *t, *next;
+
+	HASH_ITER (hh, w->target.entries, t, next) {
+		if ((s->class == SESSION_DELETE && bytes_equal(entry_path(t), path)) ||
+		    (!S_ISDIR(it->seen.fp.mode) && path_below(entry_path(t), path)))
+			t->foreign = true;
+	}
+}
+
 static void tell(struct world *w, struct server *s, size_t index)
 {
 	struct server_item *it = &s->items[index];
@@ -145,6 +159,8 @@ static void tell(struct world *w, struct server *s, size_t index)
 
 	it->done = true;
 	it->late = false;
+	if (s->target_id != w->target_id && it->result == WIRE_ACKED)
+		disown(w, s, it);
 	world_trace(w, "server %llu reports %d for %s", (unsigned long long)s->id, (int)it->result,
 	            it->path);
 	if (engine_report(w->engine, &m, w->now_ns) < 0)
@@ -284,6 +300,7 @@ static void apply_entry(struct world *w, struct server *s, size_t i)
 		bool late = s->orphan || s->state != SERVER_LISTED;
 
 		t->content = late || !now ? it->seen.content : now->content;
+		flags |= WIRE_DATA_SENT;
 	}
 	t->fp = it->seen.fp;
 	bool moved = !now || fingerprint_moved(&it->seen.fp, &now->fp);
@@ -301,17 +318,6 @@ void server_apply(struct world *w, struct server *s, size_t i)
 	}
 	if (s->target_id !=
 	    w->target_id) { /* it still works in the directory that was swapped away */
-		struct entry *t, *next;
-
-		/* What is deleted there, or below what a file replaces there, stays here, and the
-		 * ledger lets it go: extras. */
-		HASH_ITER (hh, w->target.entries, t, next) {
-			struct bytes path = s->items[i].item.path;
-
-			if ((s->class == SESSION_DELETE && bytes_equal(entry_path(t), path)) ||
-			    (!S_ISDIR(s->items[i].seen.fp.mode) && path_below(entry_path(t), path)))
-				t->foreign = true;
-		}
 		server_report(w, s, i, s->items[i].item.flags & WIRE_ITEM_STAMP ? WIRE_PROVEN : WIRE_ACKED,
 		       &s->items[i].seen.fp, 0);
 		return;

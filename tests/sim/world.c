@@ -90,8 +90,7 @@ static void ops_want_root(void *arg)
 
 static void ops_room(void *arg, size_t marks)
 {
-	(void)arg;
-	(void)marks;
+	((struct world *)arg)->room = marks;
 }
 
 static void ops_event(void *arg, int level, const char *id, const char *text)

@@ -23,6 +23,8 @@ struct event { /* a kernel event, or a look that the engine asked for */
 	char path[64];
 	unsigned bits; /* enum backlog_bit; 0: crawl */
 	bool subtree, asked; /* asked: a look of the engine's */
+	bool walk;           /* a part of a crawl: goes on while the path set has room */
+	bool over;           /* nothing to look at: what was asked for is complete */
 	uint64_t born, token;
 	int64_t since_ns;
 	enum mark_action least;
@@ -59,6 +61,7 @@ struct world {
 	struct ledger *ledger;
 	struct engine *engine;
 	bool root_wanted, paused;
+	size_t room; /* marks the engine would like to have */
 	struct mood {
 		bool brake, blind, keep_deleted;
 		uint32_t letters; /* names in a directory */

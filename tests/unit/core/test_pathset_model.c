@@ -135,6 +135,19 @@ static int64_t remark_wait(int64_t cost)
 	return 2 * cost < SECOND ? 2 * cost : SECOND;
 }
 
+/* A look does not wait for a file to be closed. */
+static void cool(struct world *w)
+{
+	for (size_t i = 0; i < w->count; i++) {
+		struct slot *s = &w->names[i].pending;
+
+		if (s->there && s->mark.action == MARK_LOOK && (s->mark.flags & MARK_HOT)) {
+			s->mark.flags &= ~(unsigned)MARK_HOT;
+			s->ready = INT64_MIN;
+		}
+	}
+}
+
 static void model_put(struct world *w, const struct mark *m)
 {
 	struct name *n = name_at(w, m->path);
@@ -145,6 +158,7 @@ static void model_put(struct world *w, const struct mark *m)
 	if (n->pending.there) {
 		merge(&n->pending.mark, m);
 		n->pending.ready = ready < n->pending.ready ? ready : n->pending.ready;
+		cool(w);
 		return;
 	}
 	n->pending = (struct slot){.there = true,
@@ -154,6 +168,7 @@ static void model_put(struct world *w, const struct mark *m)
 	                           .not_before = INT64_MIN,
 	                           .remark = n->flight.there};
 	n->pending.mark.path = bytes_of(n->path);
+	cool(w);
 }
 
 static bool due(const struct world *w, const struct slot *s)
@@ -510,6 +525,7 @@ static void model_stale(struct world *w, struct name *n, const struct mark *done
 		if (w->names[i].pending.there && below(&w->names[i], n))
 			w->names[i].pending.mark.action = MARK_LOOK;
 	}
+	cool(w);
 }
 
 static void model_landed(struct world *w, struct name *n, int64_t taken)
@@ -541,6 +557,7 @@ static void model_back(struct world *w, struct name *n, struct slot *from, enum 
 	from->there = false;
 	n->pending = back;
 	model_landed(w, n, from->taken);
+	cool(w);
 }
 
 static void close_item(struct world *w, struct flying *f, size_t i)

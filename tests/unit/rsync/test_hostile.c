@@ -442,7 +442,7 @@ static void arguments_follow_the_class(void **state)
 	            "--server -logDtprRHIe.LsfxCIvu -@-1 --remove-source-files --numeric-ids "
 	            "--timeout=30 . mod/./-x/");
 	assert_args(SESSION_DAEMON, SESSION_DELETE, &o, "mod",
-	            "--server -lDtrRe.LsfxCIvu --delete --log-format=%i --numeric-ids --timeout=30 "
+	            "--server -lDtrRe.LsfxCIvu -@-1 --delete --log-format=%i --numeric-ids --timeout=30 "
 	            ". mod/");
 	assert_args(SESSION_PIPE, SESSION_COMPARE, &o, "-x",
 	            "--server -logDtprRHne.LsfxCIvu -@-1 --log-format=%i --no-msgs2stderr "

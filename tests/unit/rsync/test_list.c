@@ -195,9 +195,11 @@ static void talk_example(size_t step)
 	assert_int_equal(ev.kind, SESSION_EV_SUCCESS);
 	assert_int_equal(ev.index, 0);
 	session_next(s, &ev);
-	assert_int_equal(ev.kind, SESSION_EV_PHASE);
+	assert_int_equal(ev.kind, SESSION_EV_NONE); /* directory times may still be on their way */
 	assert_int_equal(session_state(s), SESSION_GOODBYE);
 	give(s, BYTES("\1\0\0\7\0"), step);
+	session_next(s, &ev);
+	assert_int_equal(ev.kind, SESSION_EV_PHASE);
 	session_next(s, &ev);
 	assert_int_equal(ev.kind, SESSION_EV_CLOSED);
 	session_eof(s);

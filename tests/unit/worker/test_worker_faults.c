@@ -69,6 +69,9 @@ static void full_target_is_trouble_of_the_target(void **state)
 	assert_result(r, 1, WIRE_FAILED);
 	assert_int_equal(r->items[1].trouble, TROUBLE_FULL);
 	assert_non_null(strstr(r->texts[1], "No space left on device"));
+	/* The batch tells the same, not the server's last words ("error in file IO"). */
+	assert_true(r->done.trouble == TROUBLE_NONE || r->done.trouble == TROUBLE_FULL);
+	assert_true(r->done.trouble == TROUBLE_NONE || strstr(r->done_text, "No space left"));
 	rig_wait_gone(r);
 	unmount_dst(r);
 }
