@@ -256,6 +256,25 @@ static void flight_over(struct pathset *set, struct node *node, int64_t taken_ns
 	collapse_to_limit(set);
 }
 
+/* A name whose group has been marked again meanwhile goes along with those marks: a list without it
+ * could replace the inode and leave this name behind. */
+static bool rejoin(struct pathset *set, struct entry *e)
+{
+	struct group *g;
+
+	if (e->node->pending || !pending_groups(e))
+		return false;
+	HASH_FIND(hh, set->groups, &e->mark.link, sizeof(e->mark.link), g);
+	if (!g || !g->pending)
+		return false;
+	e->mark.action = MARK_META;
+	e->mark.flags &= MARK_AUDIT;
+	e->mark.size = 0;
+	e->remark = false;
+	pending_attach(set, e);
+	return true;
+}
+
 void batch_ack(struct batch *b, size_t i, int64_t now_ns)
 {
 	struct entry *e = flight_close(b, i, now_ns);
@@ -266,7 +285,8 @@ void batch_ack(struct batch *b, size_t i, int64_t now_ns)
 		recent_note(b->set, node, now_ns, now_ns - taken_ns);
 		turn_stale(b->set, e);
 	}
-	pending_free(b->set, e);
+	if (b->class == BATCH_CLASSES || !rejoin(b->set, e))
+		pending_free(b->set, e);
 	flight_over(b->set, node, taken_ns, now_ns);
 }
 

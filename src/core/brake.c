@@ -27,6 +27,12 @@ void brake_count(struct brake *b, uint64_t entries, int64_t now_ns)
 	b->slot_ns[i] = now_ns;
 }
 
+void brake_forgive(struct brake *b, uint64_t entries)
+{
+	for (unsigned i = 0; i < BRAKE_SLOTS; i++)
+		b->slot_peak[i] -= b->slot_peak[i] > entries ? entries : b->slot_peak[i];
+}
+
 uint64_t brake_peak(const struct brake *b, int64_t now_ns)
 {
 	uint64_t peak = 0;

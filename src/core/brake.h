@@ -28,6 +28,8 @@ struct brake {
 void brake_init(struct brake *b, const struct brake_limits *limits);
 /* Tells the number of entries the target is believed to hold. */
 void brake_count(struct brake *b, uint64_t entries, int64_t now_ns);
+/* `entries` less were wanted by a person: they are no loss. */
+void brake_forgive(struct brake *b, uint64_t entries);
 uint64_t brake_peak(const struct brake *b, int64_t now_ns);
 /* True when `deletions` more on top of `entries` believed held must be held back. */
 bool brake_holds(const struct brake *b, uint64_t entries, uint64_t deletions, int64_t now_ns);

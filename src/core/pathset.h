@@ -32,8 +32,9 @@
  *
  * When: a mark is ready at once unless its path was in flight when it was put, or was acked within
  * the last second; then it waits min(2 x that flight's duration, 1 s) from its put, and at least
- * for the end of the flight. Looks do not count as flights. HOT marks (LOOK marks are never HOT) wait for `longest_wait_ns`
- * from since_ns. nack can name a time before which it is not retried. Age is since_ns.
+ * for the end of the flight. Looks do not count as flights. HOT marks (LOOK marks are never HOT)
+ * wait for `longest_wait_ns` from since_ns. nack can name a time before which it is not retried.
+ * Age is since_ns.
  *
  * Costs: put and ack O(depth + log marks), take amortised the same for each mark taken: a blocked
  * mark is parked and looked at again only when what blocked it has changed.
@@ -54,8 +55,8 @@ void pathset_free(struct pathset *set); /* batches must have been ended before *
 /* Adds a mark (the path is copied). Merges with a pending one; collapses when over the limit. */
 void pathset_put(struct pathset *set, const struct mark *mark, int64_t now_ns);
 
-/* A look has found that there is nothing to do for `path`: its pending ENTRY mark leaves, unless the
- * path is in flight (whose end decides). What lies below is not concerned. */
+/* A look has found that there is nothing to do for `path`: its pending ENTRY mark leaves, unless
+ * the path is in flight (whose end decides). What lies below is not concerned. */
 void pathset_settle(struct pathset *set, struct bytes path, int64_t now_ns);
 
 size_t pathset_pending(const struct pathset *set);   /* marks not in flight */

@@ -140,6 +140,9 @@ struct pathset {
 	uint64_t pending_bytes, seq, batches;
 };
 
+/* pending.c: whether its link counts */
+bool pending_groups(const struct entry *e);
+
 /* heap.c */
 void heap_init(struct heap *h, enum heap_slot slot, enum heap_order order);
 void heap_done(struct heap *h);

@@ -39,7 +39,7 @@ static void entry_set_able(struct entry *e, bool able)
 
 /* The link number says nothing about what is gone or unknown, and directories have no links; a
  * group with one could wait for itself. */
-static bool entry_groups(const struct entry *e)
+bool pending_groups(const struct entry *e)
 {
 	return e->mark.link && !(e->mark.flags & MARK_DIR) && e->mark.action != MARK_DELETE &&
 	       e->mark.action != MARK_LOOK;
@@ -244,9 +244,9 @@ void pending_attach(struct pathset *set, struct entry *e)
 	scope_count_pending(set, e, 1);
 	/* A flattening mark waits for its group; stale marks below, which wait for it, must not
 	 * hold up that group or another that holds up this one. */
-	if (entry_groups(e) && below_flattened(node))
+	if (pending_groups(e) && below_flattened(node))
 		e->mark.link = 0;
-	if (entry_groups(e))
+	if (pending_groups(e))
 		group_join(set, e);
 	if (entry_flattens(e)) {
 		struct node *below = node;

@@ -78,6 +78,7 @@ struct engine *engine_new(const struct engine_config *config, struct ledger *led
 	e->generation_ns = now_ns;
 	e->set = pathset_new(e->config.marks_limit, e->config.longest_wait_ns);
 	brake_init(&e->brake, &config->brake);
+	brake_count(&e->brake, ledger_entries(ledger), now_ns);
 	ledger_each_intended(ledger, engine_read_intent, &start);
 	if (start.count)
 		zombie_add(e, 0, start.marks, start.count, now_ns);
@@ -382,13 +383,28 @@ static size_t engine_busy_lanes(const struct engine *e)
 	return HASH_COUNT(e->flights);
 }
 
-static bool batch_all_approved(struct engine *e, const struct batch *b)
+/* What a person approved goes, whatever else is in the batch. True when something is left of it. */
+static bool engine_only_approved(struct engine *e, struct batch *b, int64_t now_ns)
 {
-	for (size_t i = 0; i < batch_count(b); i++) {
+	bool some = false;
+
+	for (size_t i = 0; i < batch_count(b); i++)
+		some = some || aged_has(e->approved, batch_mark(b, i)->path);
+	for (size_t i = 0; some && i < batch_count(b); i++) {
 		if (!aged_has(e->approved, batch_mark(b, i)->path))
-			return false;
+			batch_nack(b, i, MARK_DELETE, now_ns, now_ns);
 	}
-	return true;
+	return some;
+}
+
+/* What the target is to hold when all deletions that are known have gone out. The old names of what
+ * was moved do not raise the brake's peak so, while both names stand. */
+static void engine_count(struct engine *e, int64_t now_ns)
+{
+	uint64_t entries = ledger_entries(e->ledger);
+	uint64_t going = pathset_pending_deletions(e->set) + flight_deletions(e);
+
+	brake_count(&e->brake, entries > going ? entries - going : 0, now_ns);
 }
 
 /* Whether the brake lets the batch go; when not, it is held or waits for creations (moved entries
@@ -400,8 +416,8 @@ static bool engine_brake(struct engine *e, struct batch *b, int64_t now_ns)
 	        batch_count(b) + pathset_pending_deletions(e->set) + flight_deletions(e);
 	char rule[160];
 
-	brake_count(&e->brake, entries, now_ns);
-	if (!brake_holds(&e->brake, entries, deletions, now_ns) || batch_all_approved(e, b)) {
+	if (!brake_holds(&e->brake, entries, deletions, now_ns) ||
+	    engine_only_approved(e, b, now_ns)) {
 		e->defer_since_ns = 0;
 		return true;
 	}
@@ -505,7 +521,7 @@ void engine_run(struct engine *e, int64_t now_ns, bool root_ok)
 
 	if (now_ns >= e->retry_ns)
 		e->retry_ns = 0;
-	brake_count(&e->brake, ledger_entries(e->ledger), now_ns);
+	engine_count(e, now_ns);
 	zombie_step(e, now_ns);
 	failure_step(e, false, now_ns);
 	supply_retire(e, now_ns);
@@ -514,7 +530,7 @@ void engine_run(struct engine *e, int64_t now_ns, bool root_ok)
 	engine_step_compare(e);
 	engine_send_looks(e, now_ns);
 	engine_send(e, now_ns, root_ok);
-	brake_count(&e->brake, ledger_entries(e->ledger), now_ns); /* with what was intended */
+	engine_count(e, now_ns); /* with what was intended */
 	pending = pathset_pending(e->set);
 	/* A target in trouble gets marks, too: beyond its limit the path set collapses. */
 	e->ops->room(e->arg, pending < e->config.marks_limit / 2 ? e->config.marks_limit / 2 - pending : 0);

@@ -50,7 +50,7 @@ static void flight_add_stamp(struct wire_item *item, struct buf *path, struct en
 }
 
 /* A deletion whose name the target is no longer believed to hold must not be sent: the name may be
- * somebody else's by now (I8). */
+ * somebody else's by now (I8). What was put again while it was on its way into a hold is held. */
 static bool flight_needs(struct engine *e, struct flight *f, const struct mark *m)
 {
 	struct belief belief;
@@ -58,7 +58,7 @@ static bool flight_needs(struct engine *e, struct flight *f, const struct mark *
 	if (f->class != SESSION_DELETE)
 		return true;
 	ledger_get(e->ledger, m->path, &belief);
-	return belief.state != LEDGER_ABSENT;
+	return belief.state != LEDGER_ABSENT && !hold_has(e, m->path);
 }
 
 static size_t flight_collect(struct engine *e, struct flight *f, struct wire_item *items,
@@ -69,6 +69,8 @@ static size_t flight_collect(struct engine *e, struct flight *f, struct wire_ite
 	for (size_t i = 0; i < n; i++) {
 		const struct mark *m = batch_mark(f->batch, i);
 
+		if (!batch_open(f->batch, i))
+			continue;
 		if (!flight_needs(e, f, m)) {
 			batch_ack(f->batch, i, now_ns);
 			continue;
@@ -166,8 +168,8 @@ static void flight_again(struct engine *e, struct flight *f, size_t i, int64_t n
 }
 
 /* The receiver's quick check saw the size and time that the target was known to have, and sent
- * nothing; but the source's ctime says that the file was written since: its time was put back between
- * look and list. */
+ * nothing; but the source's ctime says that the file was written since: its time was put back
+ * between look and list. */
 static bool flight_fooled(struct engine *e, const struct mark *m, const struct wire_result_item *r)
 {
 	struct belief known;
@@ -199,8 +201,8 @@ bool flight_has_below(struct engine *e, struct bytes dir)
 
 /* Confirmed as sent. But what is no directory cannot stand above names that are believed held: the
  * answer is older than they are, and recording it would forget them (I11). */
-static bool flight_confirm(struct engine *e, const struct mark *m,
-                           const struct wire_result_item *r, int64_t now_ns)
+static bool flight_confirm(struct engine *e, const struct mark *m, const struct wire_result_item *r,
+                           int64_t now_ns)
 {
 	if (!S_ISDIR(r->fp.mode) && !e->config.keep_deleted && flight_has_below(e, m->path))
 		return false;
@@ -208,6 +210,62 @@ static bool flight_confirm(struct engine *e, const struct mark *m,
 	zombie_intend(e, m->path, false);
 	trust_confirmed(e, m->path, now_ns);
 	return true;
+}
+
+/* What a person let go is no loss: it does not hold up what is deleted afterwards. */
+static void flight_was_approved(struct engine *e, struct bytes path)
+{
+	if (!aged_has(e->approved, path))
+		return;
+	aged_remove(&e->approved, path);
+	brake_forgive(&e->brake, 1);
+}
+
+enum { NAMES_ASKED = 64 };
+
+struct flight_names {
+	struct buf paths; /* le16 length, path */
+	size_t n;
+};
+
+static bool flight_add_name(struct bytes path, void *arg)
+{
+	struct flight_names *names = arg;
+
+	buf_add_le16(&names->paths, (uint16_t)path.n);
+	buf_add_bytes(&names->paths, path);
+	return ++names->n < NAMES_ASKED;
+}
+
+/* A name that turned out to have other links than it was looked at with, or whose partner was
+ * confirmed when it had one, was sent without the others: the target has a copy. They are sent
+ * together. */
+static void flight_join(struct engine *e, const struct mark *m, const struct fingerprint *fp,
+                        int64_t now_ns)
+{
+	struct mark joint = {
+	        .action = MARK_META, .born = m->born, .since_ns = m->since_ns, .link = fp->ino};
+	bool apart = fp->nlink > 1 && m->link != fp->ino;
+	struct flight_names names = {.n = 0};
+	struct cursor c;
+
+	buf_init(&names.paths, 1u << 20);
+	ledger_aliases(e->ledger, fp->dev, fp->ino, flight_add_name, &names);
+	for (c = cursor_of(buf_bytes(&names.paths)); !apart && cursor_left(&c);) {
+		struct bytes path = cursor_take(&c, cursor_le16(&c));
+		struct belief b;
+
+		if (bytes_equal(path, m->path) || pathset_has(e->set, path))
+			continue;
+		ledger_get(e->ledger, path, &b);
+		apart = (b.state & LEDGER_CONFIRMED) && (fp->nlink == 1 || b.fp.nlink == 1);
+	}
+	for (c = cursor_of(buf_bytes(&names.paths)); apart && cursor_left(&c);) {
+		joint.path = cursor_take(&c, cursor_le16(&c));
+		if (bytes_equal(joint.path, m->path) || !pathset_has(e->set, joint.path))
+			pathset_put(e->set, &joint, now_ns);
+	}
+	buf_done(&names.paths);
 }
 
 static void flight_acked(struct engine *e, struct flight *f, size_t i,
@@ -222,7 +280,7 @@ static void flight_acked(struct engine *e, struct flight *f, size_t i,
 	if (f->class == SESSION_DELETE) {
 		ledger_confirm_gone(e->ledger, m->path);
 		zombie_intend(e, m->path, true);
-		aged_remove(&e->approved, m->path);
+		flight_was_approved(e, m->path);
 		batch_ack(f->batch, i, now_ns);
 		return;
 	}
@@ -234,6 +292,8 @@ static void flight_acked(struct engine *e, struct flight *f, size_t i,
 		flight_again(e, f, i, now_ns, now_ns + NS_PER_S);
 		return;
 	}
+	if ((r->fp.nlink > 1 || (m->flags & MARK_FRESH)) && !S_ISDIR(r->fp.mode))
+		flight_join(e, m, &r->fp, now_ns);
 	if ((r->flags & WIRE_WAS_NEW) && !(m->flags & MARK_FRESH) && m->action != MARK_CONTENT)
 		trust_contradiction(e, m->path, now_ns);
 	if (r->flags & WIRE_RACY) {
@@ -280,6 +340,7 @@ static void flight_kept(struct engine *e, struct flight *f, size_t i, int64_t no
 	e->kept++;
 	ledger_confirm_gone(e->ledger, m->path);
 	zombie_intend(e, m->path, true);
+	flight_was_approved(e, m->path);
 	failure_gone(e, m->path);
 	engine_say(e, LOG_INFO, "target.kept",
 	           "path=%s stays: it holds entries that lockstep did not put there",
@@ -290,16 +351,16 @@ static void flight_kept(struct engine *e, struct flight *f, size_t i, int64_t no
 static void flight_trace(struct engine *e, const struct flight *f, size_t i,
                          const struct wire_result_item *r, int64_t now_ns)
 {
-	static const char *const classes[SESSION_CLASSES] = {"quick", "content", "delete", "compare",
-	                                                     "checksum"};
+	static const char *const classes[SESSION_CLASSES] = {"quick", "content", "delete",
+	                                                     "compare", "checksum"};
 	const struct mark *m = batch_mark(f->batch, i);
 
 	if (!e->config.trace)
 		return;
 	engine_say(e, LOG_DEBUG, "item.result",
-	           "path=%s batch=%llu session=%llu class=%s result=%s ms=%lld",
-	           path_show(m->path), (unsigned long long)f->id, (unsigned long long)f->session,
-	           classes[f->class], wire_result_word((enum wire_result)r->result),
+	           "path=%s batch=%llu session=%llu class=%s result=%s ms=%lld", path_show(m->path),
+	           (unsigned long long)f->id, (unsigned long long)f->session, classes[f->class],
+	           wire_result_word((enum wire_result)r->result),
 	           (long long)((now_ns - m->since_ns) / 1000000));
 }
 

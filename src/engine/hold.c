@@ -1,6 +1,7 @@
 /*
  * hold: deletions that the brake took out of the path set, until a person approves exactly that
- * set. A name that reappears at the source leaves its set by itself.
+ * set. A name that reappears at the source leaves its set by itself: what is held stands as
+ * intended in the ledger, so that any look that finds it again brings out a mark.
  */
 #include <errno.h>
 #include "base/log.h"
@@ -25,12 +26,23 @@ bool hold_with_children(struct engine *e, const struct mark *m)
 	return false;
 }
 
+/* Looked at once more: it may have reappeared before it was known to be held. */
+static void hold_path(struct engine *e, struct hold *h, const struct mark *m, int64_t now_ns)
+{
+	if (hold_has(e, m->path))
+		return;
+	aged_add(&e->held_paths, m->path, m->born, m->since_ns)->hold = h->id;
+	h->count++;
+	(void)ledger_intend(e->ledger, &m->path, 1); /* ledger_trouble() tells */
+	engine_put_look(e, m->path, m->born, m->since_ns, false, now_ns);
+}
+
 void hold_add(struct engine *e, struct batch *b, const char *rule, int64_t now_ns)
 {
 	struct hold *h = e->holds;
 
-	/* What one rule holds in a row is one decision. */
-	if (!h || strcmp(h->rule, rule) != 0) {
+	/* What one rule holds in a row is one decision, until a person has seen it. */
+	if (!h || h->shown || strcmp(h->rule, rule) != 0) {
 		h = mem_alloc(sizeof(*h));
 		h->id = ++e->next_hold;
 		h->rule = mem_strdup(rule);
@@ -39,15 +51,16 @@ void hold_add(struct engine *e, struct batch *b, const char *rule, int64_t now_n
 		e->holds = h;
 	}
 	for (size_t i = 0; i < batch_count(b); i++) {
-		const struct mark *m = batch_mark(b, i);
+		struct mark m = mark_copy(batch_mark(b, i));
 
-		if (!hold_has(e, m->path)) {
-			aged_add(&e->held_paths, m->path, m->born, m->since_ns)->hold = h->id;
-			h->count++;
-		}
 		batch_drop(b, i, now_ns);
+		hold_path(e, h, &m, now_ns);
+		free((char *)m.path.p);
 	}
 	batch_end(b, now_ns, now_ns);
+	if (h->count < 2 * h->told)
+		return;
+	h->told = h->count;
 	engine_say(
 	        e, LOG_WARN, "brake.held",
 	        "id=%u %zu deletions are held (%s). See: lockstep held. To let them go: lockstep "
@@ -93,8 +106,13 @@ size_t hold_count(const struct engine *e)
 	return HASH_COUNT(e->held_paths);
 }
 
+/* The end of the engine: the next one finds them again. */
 void hold_clear(struct engine *e)
 {
+	struct aged_path *a, *next;
+
+	HASH_ITER (hh, e->held_paths, a, next)
+		ledger_withdraw(e->ledger, (struct bytes){a->p, a->n});
 	aged_clear(&e->held_paths);
 	while (e->holds) {
 		struct hold *h = e->holds;
@@ -114,6 +132,7 @@ void engine_each_hold(struct engine *e, bool (*fn)(const struct engine_hold *h, 
 		struct aged_path *a, *next;
 		size_t n = 0;
 
+		h->shown = true;
 		HASH_ITER (hh, e->held_paths, a, next) {
 			if (a->hold == h->id && n < h->count)
 				paths[n++] = (struct bytes){a->p, a->n};

@@ -94,6 +94,8 @@ struct hold {
 	unsigned id;
 	char *rule;
 	size_t count; /* of held paths with this id */
+	size_t told;  /* count in the last line of the log */
+	bool shown;   /* a person has seen it: what is approved is exactly this */
 	int64_t since_ns;
 	struct hold *next;
 };

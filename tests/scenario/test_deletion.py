@@ -27,6 +27,7 @@ def test_excluded_file_inside_a_removed_directory_goes_with_it_or_stays_foreign(
     for d in ("plain", "foreign"):
         box.write(f"{src}/{d}/sub/file", b"1")
         box.write(f"{src}/{d}/sub/work.tmp", b"excluded")
+    box.write(src + "/stays", b"1")
     ls = box.lockstep(src, [server], sets=["exclude=*.tmp"]).settle()
     assert not os.path.exists(server.path + "/plain/sub/work.tmp")
     box.write(server.path + "/foreign/sub/theirs.tmp", b"foreign")
@@ -94,7 +95,8 @@ def test_directory_to_symlink_and_back_with_children(box, kind):
 
 
 def test_mass_deletion_held_creations_flow_approve_lets_go(box):
-    """A build without a brake empties the target; one that stops everything holds up the rest."""
+    """A build without a brake empties the target; one that stops everything holds up the rest. Up to 1,000 may be gone
+    before it is a mass."""
     src, server = box.dir("src"), box.rsyncd()
     box.fill(src, 2000)
     ls = box.lockstep(src, [server]).settle(30)
@@ -104,7 +106,7 @@ def test_mass_deletion_held_creations_flow_approve_lets_go(box):
     done = ls.wait(20)
     assert done.returncode == EXIT_REMAINS and done.stderr
     assert os.path.exists(server.path + "/created")
-    assert sum(len(f) for _, _, f in os.walk(server.path)) >= 1900
+    assert sum(len(f) for _, _, f in os.walk(server.path)) >= 1000
     assert ls.job()["held"] > 0
     ask = ls.ask("approve", held_id(ls))
     assert ask.returncode == 0, ask.stderr

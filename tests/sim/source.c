@@ -383,26 +383,38 @@ static void look(struct world *w, const struct event *e)
 }
 
 /* The answer to a look comes after all that it led to. */
-static void put_over(struct world *w, uint64_t token)
+static void put_over(struct world *w, const struct event *e)
 {
-	struct event *over = mem_alloc(sizeof(*over)), **at = &w->events;
+	struct event *over = mem_alloc(sizeof(*over)), **after = &w->events;
 
-	over->token = token;
+	over->token = e->token;
+	over->owner = e->owner;
 	over->asked = over->over = over->walk = true;
-	while (*at && (*at)->walk && !(*at)->over)
-		at = &(*at)->next;
-	over->next = *at;
-	*at = over;
+	for (struct event **at = &w->events; *at; at = &(*at)->next) {
+		if ((*at)->owner == e->owner)
+			after = &(*at)->next;
+	}
+	over->next = *after;
+	*after = over;
 	if (!over->next)
 		w->events_tail = &over->next;
+}
+
+/* The end of a crawl of which nothing is left. */
+static bool answerable(const struct world *w, const struct event *over)
+{
+	for (const struct event *e = w->events; e != over; e = e->next) {
+		if (e->owner == over->owner)
+			return false;
+	}
+	return over->over;
 }
 
 bool source_step(struct world *w)
 {
 	struct event **at = &w->events, *e;
 
-	/* What completes a crawl stays behind it. */
-	while (*at && (*at)->walk && ((*at)->over ? at != &w->events : w->room == 0))
+	while (*at && (*at)->walk && w->room == 0 && !answerable(w, *at))
 		at = &(*at)->next;
 	e = *at;
 	if (!e)
@@ -411,10 +423,12 @@ bool source_step(struct world *w)
 	if (!*at)
 		w->events_tail = at;
 	w->event_count -= !e->walk;
+	if (!e->owner)
+		e->owner = ++w->owners;
 	if (!e->over)
 		look(w, e);
 	if (e->token && !e->over)
-		put_over(w, e->token);
+		put_over(w, e);
 	else if (e->token)
 		engine_looked(w->engine, e->token, w->now_ns);
 	free(e);

@@ -25,7 +25,7 @@ struct event { /* a kernel event, or a look that the engine asked for */
 	bool subtree, asked; /* asked: a look of the engine's */
 	bool walk;           /* a part of a crawl: goes on while the path set has room */
 	bool over;           /* nothing to look at: what was asked for is complete */
-	uint64_t born, token;
+	uint64_t born, token, owner; /* owner: 0, or the same in all parts of a crawl */
 	int64_t since_ns;
 	enum mark_action least;
 	struct event *next;
@@ -42,6 +42,7 @@ struct world {
 	uint64_t next_content, next_ino;
 	struct event *events, **events_tail;
 	size_t event_count;
+	uint64_t owners;
 	uint64_t drain;
 	bool frozen;
 	/* target */

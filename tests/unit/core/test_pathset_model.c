@@ -560,6 +560,26 @@ static void model_back(struct world *w, struct name *n, struct slot *from, enum 
 	cool(w);
 }
 
+/* A name whose group has been marked again meanwhile goes along with those marks. */
+static void model_rejoin(struct world *w, struct name *n, const struct slot *done)
+{
+	if (n->pending.there || !grouped(&done->mark))
+		return;
+	for (size_t i = 0; i < w->count; i++) {
+		const struct slot *o = &w->names[i].pending;
+
+		if (!o->there || !grouped(&o->mark) || o->mark.link != done->mark.link)
+			continue;
+		n->pending = *done;
+		n->pending.there = true;
+		n->pending.mark.action = MARK_META;
+		n->pending.mark.flags &= MARK_AUDIT;
+		n->pending.mark.size = 0;
+		n->pending.remark = false;
+		return;
+	}
+}
+
 static void close_item(struct world *w, struct flying *f, size_t i)
 {
 	struct name *n = name_at(w, batch_mark(f->batch, i)->path);
@@ -585,6 +605,7 @@ static void close_item(struct world *w, struct flying *f, size_t i)
 			n->acked = w->now;
 			n->cost = w->now - from->taken;
 			model_stale(w, n, &from->mark);
+			model_rejoin(w, n, from);
 		}
 		model_landed(w, n, from->taken);
 		break;
@@ -723,8 +744,10 @@ static void drain(struct world *w)
 				continue;
 			batch_ack(f->batch, i, w->now);
 			from->there = false;
-			if (!f->looks)
+			if (!f->looks) {
 				model_stale(w, n, &from->mark);
+				model_rejoin(w, n, from);
+			}
 			model_landed(w, n, from->taken);
 		}
 		end_batch(w, 0);
