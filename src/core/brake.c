@@ -50,10 +50,10 @@ bool brake_holds(const struct brake *b, uint64_t entries, uint64_t deletions, in
 
 	if (b->limits.off)
 		return false;
-	if (entries > peak)
+	if (peak == 0)
 		peak = entries;
 	left = entries > deletions ? entries - deletions : 0;
-	loss = peak - left;
+	loss = peak > left ? peak - left : 0;
 	if (loss > b->limits.absolute)
 		return true;
 	return loss > b->limits.files &&

@@ -26,7 +26,8 @@ struct brake {
 };
 
 void brake_init(struct brake *b, const struct brake_limits *limits);
-/* Tells the number of entries the target is believed to hold. */
+/* Tells the number of entries the target is believed to hold, without those that stand twice for
+ * the time of a move. */
 void brake_count(struct brake *b, uint64_t entries, int64_t now_ns);
 /* `entries` less were wanted by a person: they are no loss. */
 void brake_forgive(struct brake *b, uint64_t entries);

@@ -168,12 +168,6 @@ static void command_wait(void *arg, const struct control_request *r, struct cont
 static int command_approve_job(struct job *j, const struct control_request *r)
 {
 	int64_t now = instance_now();
-	struct ledger_identity id = {
-	        .root_id = source_identity(j->tree->source),
-	        .target = j->config->target_text,
-	        .filter_hash = filter_hash(j->tree->filter),
-	        .options_hash = j->options_hash,
-	};
 	int done = -ENOENT;
 
 	if (r->id)
@@ -184,11 +178,12 @@ static int command_approve_job(struct job *j, const struct control_request *r)
 		done = 0;
 	}
 	if (j->tree->health == SOURCE_FROZEN) {
+		j->root_approved = true;
 		source_adopt(j->tree->source);
 		done = 0;
 	}
 	if (engine_approve(j->engine, 0, now) == 0) {
-		ledger_adopt(j->ledger, &id);
+		job_adopt_identity(j);
 		done = 0;
 	}
 	return done;

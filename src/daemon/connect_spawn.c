@@ -61,7 +61,8 @@ static void spawn_target(struct connect *c, int dir)
 
 	if (cwd) { /* the target is the last word */
 		free(w.items[w.count - 1]);
-		w.items[w.count - 1] = mem_strdup("."); /* "./" would be resolved by its path again */
+		w.items[w.count - 1] =
+		        mem_strdup("."); /* "./" would be resolved by its path again */
 	}
 	spawn_run(c, w.items, cwd);
 	words_done(&w);

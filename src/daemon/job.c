@@ -239,6 +239,56 @@ static bool job_forget_excluded(struct bytes name, const struct belief *belief, 
 	return true;
 }
 
+static void job_hold(struct job *j)
+{
+	const char *why = NULL;
+
+	if (j->foreign & LEDGER_FOUND_ROOT_CHANGED)
+		why = "the tree's root is another file system or directory than the one this "
+		      "target was filled from. Nothing is sent or deleted. If that is intended: "
+		      "lockstep approve 0";
+	else if (j->foreign & LEDGER_FOUND_TARGET_CHANGED)
+		why = "the configuration names another target than before. Nothing is sent or "
+		      "deleted. If that is intended: lockstep approve 0";
+	engine_set_held(j->engine, why, instance_now());
+}
+
+static struct ledger_identity job_identity(const struct job *j)
+{
+	return (struct ledger_identity){
+	        .root_id = j->tree->root_id,
+	        .target = j->config->target_text,
+	        .filter_hash = filter_hash(j->tree->filter),
+	        .options_hash = j->options_hash,
+	};
+}
+
+void job_adopt_identity(struct job *j)
+{
+	struct ledger_identity id = job_identity(j);
+
+	ledger_adopt(j->ledger, &id);
+	source_expect(j->tree->source, j->number, id.root_id);
+	j->foreign = 0;
+	job_hold(j);
+}
+
+void job_check_root(struct job *j)
+{
+	const char *known = ledger_root(j->ledger);
+	unsigned before = j->foreign;
+
+	if (known && strcmp(known, j->tree->root_id) == 0)
+		j->foreign &= ~(unsigned)LEDGER_FOUND_ROOT_CHANGED;
+	else if (j->root_approved)
+		job_adopt_identity(j);
+	else
+		j->foreign |= LEDGER_FOUND_ROOT_CHANGED;
+	j->root_approved = false;
+	if (j->foreign != before)
+		job_hold(j);
+}
+
 static void job_found(struct job *j, unsigned found)
 {
 	int64_t now = instance_now();
@@ -249,17 +299,8 @@ static void job_found(struct job *j, unsigned found)
 		        "compared "
 		        "with the target",
 		        j->dir);
-	if (found & LEDGER_FOUND_ROOT_CHANGED)
-		engine_set_held(j->engine,
-		                "the tree's root is another file system or directory than the one "
-		                "this target was filled from. Nothing is sent or deleted. If that "
-		                "is intended: lockstep approve 0",
-		                now);
-	else if (found & LEDGER_FOUND_TARGET_CHANGED)
-		engine_set_held(j->engine,
-		                "the configuration names another target than before. Nothing is "
-		                "sent or deleted. If that is intended: lockstep approve 0",
-		                now);
+	j->foreign = found & (LEDGER_FOUND_ROOT_CHANGED | LEDGER_FOUND_TARGET_CHANGED);
+	job_hold(j);
 	if (found & LEDGER_FOUND_FILTER_CHANGED)
 		job_filter_changed(j);
 	if (found & LEDGER_FOUND_OPTIONS_CHANGED)
@@ -270,12 +311,7 @@ static void job_found(struct job *j, unsigned found)
 
 static int job_open_ledger(struct job *j, unsigned *ret_found, struct err *err)
 {
-	struct ledger_identity id = {
-	        .root_id = source_identity(j->tree->source),
-	        .target = j->config->target_text,
-	        .filter_hash = filter_hash(j->tree->filter),
-	        .options_hash = j->options_hash,
-	};
+	struct ledger_identity id = job_identity(j);
 	int r = fd_make_dirs(j->dir, 0700, err);
 
 	if (r == 0)
@@ -341,6 +377,7 @@ int job_start(struct tree *t, const struct config_job *config, struct err *err)
 	j->handles = 2; /* the timer and the source's attachment */
 	j->sync_began_ns = instance_now();
 	t->jobs[number] = j;
+	source_expect(t->source, number, ledger_root(j->ledger) ? ledger_root(j->ledger) : "");
 	source_attach(t->source, number, j->ledger);
 	engine_set_frozen(j->engine, t->health == SOURCE_FROZEN, instance_now());
 	job_found(j, found);

@@ -42,6 +42,7 @@ struct tree {
 	uint64_t root_token;
 	enum source_health health;
 	char text[600];
+	char root_id[160]; /* of the root that is known now */
 	struct {
 		bool crawling;
 		uint64_t dirs, entries, overflows, watches, unreadable;
@@ -74,7 +75,9 @@ struct job {
 	struct session_options session_options;
 	char *usermap, *groupmap; /* of session_options */
 	uint64_t options_hash;
-	bool pin_broken; /* the local target is not the directory it was */
+	unsigned foreign;   /* bits of LEDGER_FOUND_ROOT_CHANGED, _TARGET_CHANGED: held */
+	bool root_approved; /* another root was approved and is about to be known */
+	bool pin_broken;    /* the local target is not the directory it was */
 	int64_t sync_began_ns;
 	unsigned handles; /* open libuv handles that hold it back from being freed */
 };
@@ -145,7 +148,11 @@ int job_start(struct tree *t, const struct config_job *config, struct err *err);
 void job_close(struct job *j);
 void job_detached(struct job *j);
 void job_release(struct job *j); /* one handle less; frees when closing and none is left */
-void job_touch(struct job *j);   /* engine inputs came: run it before the loop sleeps */
+/* The tree's root as it is now is what this job's target is filled from (a person said so). */
+void job_adopt_identity(struct job *j);
+/* The tree's root may be another one than before: held while it is not this job's. */
+void job_check_root(struct job *j);
+void job_touch(struct job *j); /* engine inputs came: run it before the loop sleeps */
 void job_run(struct job *j, int root_fd);
 void job_log(struct job *j, int level, const char *id, const char *fmt, ...)
         __attribute__((format(printf, 4, 5)));

@@ -28,6 +28,7 @@ int tree_start(struct instance *in, const struct config_tree *config, struct err
 		free(t);
 		return err_wrap(err, "tree %s", config->name);
 	}
+	(void)snprintf(t->root_id, sizeof(t->root_id), "%s", source_identity(t->source));
 	t->next = in->trees;
 	in->trees = t;
 	for (size_t i = 0; i < config->job_count; i++) {
@@ -107,8 +108,11 @@ static void tree_state(struct tree *t, const struct source_state *s)
 		          s->text[0] ? s->text : "live");
 	t->health = s->health;
 	(void)snprintf(t->text, sizeof(t->text), "%s", s->text);
+	(void)snprintf(t->root_id, sizeof(t->root_id), "%s", s->root_id);
 	TREE_EACH_JOB(t, i, j)
 	{
+		if (!frozen)
+			job_check_root(j);
 		engine_set_frozen(j->engine, frozen, instance_now());
 		job_touch(j);
 	}

@@ -58,6 +58,22 @@ static bool engine_read_intent(struct bytes path, void *arg)
 	return true;
 }
 
+/* While deletions wait, creations raise the count only as far as it exceeds what is to go: what was
+ * moved stands under both names for a while, and that is no peak. Deletions that wait do not lower
+ * it, for however long. */
+static void engine_count(struct engine *e, int64_t now_ns)
+{
+	uint64_t entries = ledger_entries(e->ledger);
+	uint64_t going = pathset_pending_deletions(e->set) + flight_deletions(e);
+	uint64_t left = entries > going ? entries - going : 0;
+
+	if (e->standing > entries)
+		e->standing = entries;
+	if (e->standing < left)
+		e->standing = left;
+	brake_count(&e->brake, e->standing, now_ns);
+}
+
 struct engine *engine_new(const struct engine_config *config, struct ledger *ledger,
                           const struct engine_ops *ops, void *arg, int64_t now_ns)
 {
@@ -78,7 +94,7 @@ struct engine *engine_new(const struct engine_config *config, struct ledger *led
 	e->generation_ns = now_ns;
 	e->set = pathset_new(e->config.marks_limit, e->config.longest_wait_ns);
 	brake_init(&e->brake, &config->brake);
-	brake_count(&e->brake, ledger_entries(ledger), now_ns);
+	engine_count(e, now_ns);
 	ledger_each_intended(ledger, engine_read_intent, &start);
 	if (start.count)
 		zombie_add(e, 0, start.marks, start.count, now_ns);
@@ -124,7 +140,8 @@ void engine_trouble(struct engine *e, enum trouble t, struct bytes text, int64_t
 {
 	struct buf shown;
 
-	/* Batches that were under way when it began tell the same thing again, or just break off. */
+	/* Batches that were under way when it began tell the same thing again, or just break off.
+	 */
 	if (now_ns < e->retry_ns && (e->trouble == t || t == TROUBLE_PROTOCOL))
 		return;
 	buf_init(&shown, sizeof(e->text) - 1);
@@ -170,8 +187,8 @@ void engine_put_look(struct engine *e, struct bytes path, uint64_t born, int64_t
 	pathset_put(e->set, &m, now_ns);
 }
 
-/* Whether a mark that only says something about a pending one is to be put. A name that is neither at
- * the source nor at the target settles what was pending for it. */
+/* Whether a mark that only says something about a pending one is to be put. A name that is neither
+ * at the source nor at the target settles what was pending for it. */
 static bool engine_concerns_pending(struct engine *e, const struct mark *m, int64_t now_ns)
 {
 	if (m->action == MARK_DELETE) {
@@ -219,7 +236,8 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 		m.flags &= ~(unsigned)MARK_IF_PENDING;
 		if (m.action == MARK_DELETE) {
 			aged_remove(&e->content_due, m.path);
-			if (hold_has(e, m.path) || e->config.keep_deleted || engine_set_aside(e, &m))
+			if (hold_has(e, m.path) || e->config.keep_deleted ||
+			    engine_set_aside(e, &m))
 				continue;
 		} else if (m.action != MARK_LOOK) {
 			hold_leave(e, m.path);
@@ -227,9 +245,11 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 			if (!(m.flags & MARK_DIR) && aged_has(e->content_due, m.path) &&
 			    !(m.flags & (MARK_FRESH | MARK_RETYPED)))
 				m.action = MARK_CONTENT;
-			/* Never confirmed as another type, but there are names below: they go first.
+			/* Never confirmed as another type, but there are names below: they go
+			 * first.
 			 */
-			if ((m.flags & (MARK_FRESH | MARK_DIR)) == MARK_FRESH && flight_has_below(e, m.path))
+			if ((m.flags & (MARK_FRESH | MARK_DIR)) == MARK_FRESH &&
+			    flight_has_below(e, m.path))
 				m.flags |= MARK_RETYPED;
 			/* Kept aside: a look that swallows the mark does not know why. */
 			if (m.action == MARK_CONTENT && !(m.flags & MARK_LOW))
@@ -397,23 +417,12 @@ static bool engine_only_approved(struct engine *e, struct batch *b, int64_t now_
 	return some;
 }
 
-/* What the target is to hold when all deletions that are known have gone out. The old names of what
- * was moved do not raise the brake's peak so, while both names stand. */
-static void engine_count(struct engine *e, int64_t now_ns)
-{
-	uint64_t entries = ledger_entries(e->ledger);
-	uint64_t going = pathset_pending_deletions(e->set) + flight_deletions(e);
-
-	brake_count(&e->brake, entries > going ? entries - going : 0, now_ns);
-}
-
 /* Whether the brake lets the batch go; when not, it is held or waits for creations (moved entries
  * count as soon as they stand confirmed under their new names). Takes the batch when false. */
 static bool engine_brake(struct engine *e, struct batch *b, int64_t now_ns)
 {
 	uint64_t entries = ledger_entries(e->ledger);
-	size_t deletions =
-	        batch_count(b) + pathset_pending_deletions(e->set) + flight_deletions(e);
+	size_t deletions = batch_count(b) + pathset_pending_deletions(e->set) + flight_deletions(e);
 	char rule[160];
 
 	if (!brake_holds(&e->brake, entries, deletions, now_ns) ||
@@ -446,7 +455,8 @@ static unsigned engine_classes(struct engine *e, unsigned *needed, int64_t now_n
 	bool deletions = due & 1u << BATCH_DELETE;
 
 	*needed = 0;
-	/* A full target gets its deletions alone: anything else would fail before they free room. */
+	/* A full target gets its deletions alone: anything else would fail before they free room.
+	 */
 	if (deletions && e->trouble == TROUBLE_FULL && !e->unproven)
 		due = 1u << BATCH_DELETE;
 	if (deletions && !trust_allows_deletions(e, now_ns))
@@ -533,7 +543,8 @@ void engine_run(struct engine *e, int64_t now_ns, bool root_ok)
 	engine_count(e, now_ns); /* with what was intended */
 	pending = pathset_pending(e->set);
 	/* A target in trouble gets marks, too: beyond its limit the path set collapses. */
-	e->ops->room(e->arg, pending < e->config.marks_limit / 2 ? e->config.marks_limit / 2 - pending : 0);
+	e->ops->room(e->arg,
+	             pending < e->config.marks_limit / 2 ? e->config.marks_limit / 2 - pending : 0);
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -559,8 +570,7 @@ static bool engine_landed(const struct engine *e, uint64_t born)
 {
 	struct flight *f, *next;
 
-	HASH_ITER(hh, e->flights, f, next)
-	{
+	HASH_ITER (hh, e->flights, f, next) {
 		if (f->born <= born)
 			return false;
 	}
@@ -569,7 +579,8 @@ static bool engine_landed(const struct engine *e, uint64_t born)
 
 enum engine_settled engine_settled(struct engine *e, uint64_t born)
 {
-	bool idle = engine_landed(e, born) && pathset_settled(e->set, born) && zombie_settled(e, born) && !trust_doubts(e) &&
+	bool idle = engine_landed(e, born) && pathset_settled(e->set, born) &&
+	            zombie_settled(e, born) && !trust_doubts(e) &&
 	            !(e->aside && e->aside_born <= born);
 
 	if (!idle)

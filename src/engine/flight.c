@@ -30,6 +30,7 @@ static void flight_free(struct engine *e, struct flight *f)
 {
 	HASH_DEL(e->flights, f);
 	free(f->mark_of);
+	free(f->known);
 	free(f->answered);
 	free(f);
 }
@@ -51,13 +52,16 @@ static void flight_add_stamp(struct wire_item *item, struct buf *path, struct en
 
 /* A deletion whose name the target is no longer believed to hold must not be sent: the name may be
  * somebody else's by now (I8). What was put again while it was on its way into a hold is held. */
-static bool flight_needs(struct engine *e, struct flight *f, const struct mark *m)
+static bool flight_needs(struct engine *e, struct flight *f, const struct mark *m,
+                         uint32_t *ret_known)
 {
 	struct belief belief;
 
+	ledger_get(e->ledger, m->path, &belief);
+	/* What the target answers about a name contradicts only what was sure when it was sent. */
+	*ret_known = belief.state == LEDGER_CONFIRMED ? belief.fp.mode & S_IFMT : 0;
 	if (f->class != SESSION_DELETE)
 		return true;
-	ledger_get(e->ledger, m->path, &belief);
 	return belief.state != LEDGER_ABSENT && !hold_has(e, m->path);
 }
 
@@ -71,7 +75,7 @@ static size_t flight_collect(struct engine *e, struct flight *f, struct wire_ite
 
 		if (!batch_open(f->batch, i))
 			continue;
-		if (!flight_needs(e, f, m)) {
+		if (!flight_needs(e, f, m, &f->known[count])) {
 			batch_ack(f->batch, i, now_ns);
 			continue;
 		}
@@ -127,6 +131,7 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 	f->ready_ns = s->ready_ns;
 	f->sent_ns = now_ns;
 	f->mark_of = mem_array(n + 2, sizeof(*f->mark_of));
+	f->known = mem_array(n + 2, sizeof(*f->known));
 	f->answered = mem_array(n + 2, sizeof(*f->answered));
 	f->born = batch ? flight_born(batch) : 0;
 	f->marks = count = flight_collect(e, f, items, now_ns);
@@ -271,6 +276,7 @@ static void flight_join(struct engine *e, const struct mark *m, const struct fin
 static void flight_acked(struct engine *e, struct flight *f, size_t i,
                          const struct wire_result_item *r, int64_t now_ns)
 {
+	size_t item = r->index;
 	const struct mark *m = batch_mark(f->batch, i);
 
 	e->confirmed++;
@@ -294,7 +300,9 @@ static void flight_acked(struct engine *e, struct flight *f, size_t i,
 	}
 	if ((r->fp.nlink > 1 || (m->flags & MARK_FRESH)) && !S_ISDIR(r->fp.mode))
 		flight_join(e, m, &r->fp, now_ns);
-	if ((r->flags & WIRE_WAS_NEW) && !(m->flags & MARK_FRESH) && m->action != MARK_CONTENT)
+	/* A name that joins its other links is made anew, too. */
+	if ((r->flags & WIRE_WAS_NEW) && f->known[item] == (r->fp.mode & S_IFMT) &&
+	    (S_ISDIR(r->fp.mode) || r->fp.nlink == 1))
 		trust_contradiction(e, m->path, now_ns);
 	if (r->flags & WIRE_RACY) {
 		flight_again(e, f, i, now_ns, now_ns + e->config.racy_window_ns);

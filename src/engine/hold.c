@@ -12,8 +12,7 @@ bool hold_with_children(struct engine *e, const struct mark *m)
 {
 	struct aged_path *a, *next;
 
-	HASH_ITER(hh, e->held_paths, a, next)
-	{
+	HASH_ITER (hh, e->held_paths, a, next) {
 		if (!path_below((struct bytes){a->p, a->n}, m->path))
 			continue;
 		for (struct hold *h = e->holds; h; h = h->next) {

@@ -53,15 +53,16 @@ struct flight {
 	struct batch *batch; /* NULL: only stamps ride */
 	enum session_class class;
 	size_t *mark_of; /* wire item -> index in batch */
+	uint32_t *known; /* wire item: the type that the target was sure to hold when it was sent */
 	enum flight_answer { FLIGHT_OPEN, FLIGHT_KNOWN, FLIGHT_UNKNOWN } * answered; /* wire item */
 	size_t marks;          /* wire items that are marks; stamps follow */
 	uint64_t proof, serve; /* generations asked for and written; 0: none */
 	bool clean;            /* no item failed so far */
 	int64_t sent_ns;
-	int64_t ready_ns; /* of its session */
-	bool heals;       /* its proof ends the compare */
+	int64_t ready_ns;    /* of its session */
+	bool heals;          /* its proof ends the compare */
 	bool served, proved; /* its stamps: confirmed */
-	uint64_t born; /* oldest of its marks: what its directories wait for */
+	uint64_t born;       /* oldest of its marks: what its directories wait for */
 	UT_hash_handle hh;
 };
 
@@ -117,6 +118,7 @@ struct engine {
 	void *arg;
 	struct pathset *set;
 	struct brake brake;
+	uint64_t standing; /* what the brake counts */
 	uint32_t random;
 
 	/* supply */

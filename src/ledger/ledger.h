@@ -62,6 +62,9 @@ void ledger_close(struct ledger *l);
 void ledger_drop(struct ledger *l);
 /* Accepts a changed root/target/filter/options as the new identity. */
 void ledger_adopt(struct ledger *l, const struct ledger_identity *id);
+/* Identity of the root it was filled from; NULL: none yet. Loop thread; valid until ledger_adopt().
+ */
+const char *ledger_root(const struct ledger *l);
 
 /* One entry's belief. */
 enum ledger_state {

@@ -250,6 +250,11 @@ void ledger_adopt(struct ledger *l, const struct ledger_identity *id)
 	ledger_unlock(l);
 }
 
+const char *ledger_root(const struct ledger *l)
+{
+	return l->meta.root;
+}
+
 /* What was found, and from here on the ledger is not clean. */
 static int begin_unclean(struct ledger *l, const struct ledger_identity *id, bool intents,
                          unsigned *found, struct err *err)

@@ -101,6 +101,7 @@ struct source {
 
 	/* Between threads. */
 	pthread_mutex_t lock;
+	char expected[SOURCE_JOBS_MAX][160]; /* roots the ledgers were filled from */
 	struct backlog *filling;
 	uint64_t drain;  /* last complete one */
 	bool announced;  /* an INNER_DRAINED is under way */
@@ -156,6 +157,7 @@ struct source {
 	bool told; /* at all */
 	enum source_health told_health;
 	char told_text[600];
+	char told_root[160];
 	int64_t progress_at_ns;
 };
 

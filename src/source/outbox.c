@@ -195,13 +195,16 @@ void outbox_state(struct source *s)
 	while (text.n && text.p[text.n - 1] == ' ')
 		text.n--;
 	if (!s->told || health != s->told_health || text.n != strlen(s->told_text) ||
-	    (text.n && memcmp(text.p, s->told_text, text.n) != 0)) {
+	    (text.n && memcmp(text.p, s->told_text, text.n) != 0) ||
+	    strcmp(s->guard.lasting, s->told_root) != 0) {
 		letter = mem_alloc(sizeof(*letter));
 		letter->source = s;
 		letter->health = health;
 		if (text.n)
 			memcpy(letter->text, text.p, text.n);
 		memcpy(s->told_text, letter->text, sizeof(s->told_text));
+		memcpy(letter->root_id, s->guard.lasting, sizeof(letter->root_id));
+		memcpy(s->told_root, s->guard.lasting, sizeof(s->told_root));
 		s->told_health = health;
 		s->told = true;
 		post(s, &letter->letter, SOURCE_STATE);

@@ -275,6 +275,22 @@ static void go_on(struct source *s)
 	outbox_state(s);
 }
 
+/* Not the root that was found at the start, but the one that a ledger was filled from. */
+static bool expected_root(struct source *s, int rootfd)
+{
+	char lasting[sizeof(s->guard.lasting)];
+	bool found = false;
+
+	guard_lasting(rootfd, s->guard.path, lasting, sizeof(lasting));
+	if (strcmp(lasting, "sample") == 0)
+		return false;
+	(void)pthread_mutex_lock(&s->lock);
+	for (unsigned job = 0; job < SOURCE_JOBS_MAX && !found; job++)
+		found = (s->attached & 1u << job) && strcmp(s->expected[job], lasting) == 0;
+	(void)pthread_mutex_unlock(&s->lock);
+	return found;
+}
+
 bool round_thaw(struct source *s, bool adopt)
 {
 	struct guard_root now;
@@ -295,6 +311,8 @@ bool round_thaw(struct source *s, bool adopt)
 		known = sample_fits(s, fd);
 		break;
 	case GUARD_FOREIGN:
+		known = expected_root(s, fd);
+		s->remake = s->remake || known;
 		break;
 	}
 	if (!known && !adopt) {

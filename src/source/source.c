@@ -139,6 +139,14 @@ const char *source_identity(const struct source *s)
 	return s->identity;
 }
 
+void source_expect(struct source *s, unsigned job, const char *root_id)
+{
+	check(job < SOURCE_JOBS_MAX);
+	(void)pthread_mutex_lock(&s->lock);
+	(void)snprintf(s->expected[job], sizeof(s->expected[job]), "%s", root_id);
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
 int64_t source_racy_window_ns(const struct source *s)
 {
 	return s->racy_window_ns;

@@ -81,7 +81,8 @@ struct source_state {
 	struct letter letter;
 	struct source *source;
 	enum source_health health;
-	char text[600]; /* what, why, what to do (e.g. the sysctl line) */
+	char text[600];    /* what, why, what to do (e.g. the sysctl line) */
+	char root_id[160]; /* source_identity() of the root that is known now */
 };
 struct source_progress {
 	struct letter letter;
@@ -99,10 +100,15 @@ int source_start(struct source **ret, const struct source_config *config, struct
 /* Ends both threads and frees; letters already posted stay in the mailbox. */
 void source_stop(struct source *s);
 
-/* Identity that survives restarts ("uuid=... ino=..." or "sample"): for ledger_identity. */
+/* Identity that survives restarts ("uuid=... ino=..." or "sample"): for ledger_identity. That of
+ * the start; struct source_state tells when another root is the known one. */
 const char *source_identity(const struct source *s);
 /* Resolution window of the file system's time stamps (fingerprint_racy). */
 int64_t source_racy_window_ns(const struct source *s);
+
+/* Before source_attach(): `job` was filled from the root of this identity. When that comes in place
+ * of the one found at the start, it is the known root. */
+void source_expect(struct source *s, unsigned job, const char *root_id);
 
 /* All of these post to the look thread and return at once. */
 /* From now on findings are compared with this ledger and posted for `job` (< SOURCE_JOBS_MAX). The

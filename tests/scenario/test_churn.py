@@ -25,7 +25,7 @@ def churned(src, seed, **how):
 def test_churn_20_seeds_equal_within_10_s(box, kind, soak):
     """A build that replays events, compares whole seconds, or sends files one by one without their links fails here."""
     src, server = box.dir("src"), box.server(kind)
-    ls = box.lockstep(src, [server])
+    ls = box.lockstep(src, [server], sets=["brake=no"])
     for seed in range(100, 500 if soak else 120):
         print(f"seed {seed}")
         churned(src, seed)
@@ -37,7 +37,7 @@ def test_churn_20_seeds_equal_within_10_s(box, kind, soak):
 def test_churn_three_targets_at_once_all_equal(box):
     """A build that takes a mark away when the first target has confirmed it fails here."""
     src, servers = box.dir("src"), [box.server(kind) for kind in KINDS]
-    ls = box.lockstep(src, servers)
+    ls = box.lockstep(src, servers, sets=["brake=no"])
     for seed in range(200, 203):
         print(f"seed {seed}")
         churned(src, seed)
@@ -52,7 +52,7 @@ def test_churn_begun_before_the_first_sync_ended_equal(box, kind):
     src, server = box.dir("src"), box.server(kind)
     box.fill(src + "/old", 3000)
     churned(src, 1)
-    ls = box.lockstep(src, [server])
+    ls = box.lockstep(src, [server], sets=["brake=no"])
     churned(src, 2)
     ls.settle(20)
     box.check_equal(src, server)
@@ -76,7 +76,7 @@ def test_churn_under_kill_9_equal(box, kind, victim, soak):
     """A build that forgets a mark when it is sent rather than when it is confirmed fails here; so does one that keeps the
     marks in memory only, and one that trusts what a killed session may have written."""
     src, server = box.dir("src"), box.server(kind)
-    ls = box.lockstep(src, [server], sets=["timeout=5s"])
+    ls = box.lockstep(src, [server], sets=["timeout=5s", "brake=no"])
     for seed in range(300, 340 if soak else 302):
         print(f"seed {seed}")
         rng = random.Random(seed)
@@ -130,7 +130,7 @@ def test_restart_after_kill_9_sends_at_most_a_twentieth(box, kind):
 def test_kill_9_in_the_middle_of_a_batch_leaves_no_temporary_files(box):
     """A build that does not sweep what a killed receiver leaves behind fails here: `.name.XXXXXX` beside the file."""
     src, server = box.dir("src"), box.rsyncd()
-    ls = box.lockstep(src, [server], sets=["timeout=5s"]).settle()
+    ls = box.lockstep(src, [server], sets=["timeout=5s", "brake=no"]).settle()
     box.write(src + "/big", os.urandom(60 << 20))
 
     def partial():

@@ -50,10 +50,11 @@ def test_second_instance_on_the_same_state_says_who_holds_it(box):
 def test_state_of_a_killed_instance_is_taken_over(box):
     """A build that trusts a pid file refuses to start after a crash."""
     src, copy = box.dir("src"), box.local()
-    ls = box.lockstep(src, [copy]).settle()
+    # What was under way may still be written for twice the timeout.
+    ls = box.lockstep(src, [copy], sets=["timeout=5s"]).settle()
     ls.kill()
     ls.end()
-    ls.start().settle()
+    ls.start().settle(30)
 
 
 @pytest.mark.parametrize("how", ("stop", "term", "int"))

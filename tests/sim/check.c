@@ -56,14 +56,6 @@ static bool touched(struct world *w, struct bytes path)
 
 /* --- the brake --- */
 
-static bool count_going(const struct mark *m, bool in_flight, void *arg)
-{
-	(void)in_flight;
-	*(uint64_t *)arg += m->action == MARK_DELETE;
-	return true;
-}
-
-/* What is known to go, the old names of what was moved above all, does not raise the peak. */
 static bool count_deletion(const struct mark *mark, bool in_flight, void *arg)
 {
 	(void)in_flight;

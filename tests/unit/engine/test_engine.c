@@ -1,0 +1,448 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+#include "rig.h"
+
+static const char stamp0[] = ".lockstep/rig.0", stamp1[] = ".lockstep/rig.1";
+
+static int setup(void **state)
+{
+	struct rig *r = rig_new();
+
+	rig_start(r);
+	*state = r;
+	return 0;
+}
+
+static int setup_stamps(void **state)
+{
+	struct rig *r = rig_new();
+
+	r->config.stamp = true;
+	r->config.first_generation = 1;
+	rig_start(r);
+	*state = r;
+	return 0;
+}
+
+static int setup_brake(void **state)
+{
+	struct rig *r = rig_new();
+
+	r->config.brake = (struct brake_limits){.files = 2, .percent = 10, .absolute = 100};
+	rig_start(r);
+	*state = r;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	rig_free(*state);
+	return 0;
+}
+
+/* Confirmed at the target, and nothing under way any more. */
+static void hold_at_target(struct rig *r, const char *path)
+{
+	rig_put(r, path, MARK_QUICK, MARK_FRESH);
+	rig_confirm_all(r);
+	assert_int_equal(rig_belief(r, path), LEDGER_CONFIRMED);
+}
+
+static void mark_is_intended_before_it_is_sent(void **state)
+{
+	struct rig *r = *state;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	assert_non_null(rig_find(r, "a"));
+	assert_true(rig_find(r, "a")->intended);
+	assert_int_equal(rig_belief(r, "a"), LEDGER_INTENDED);
+}
+
+static void ack_enters_the_ledger(void **state)
+{
+	struct rig *r = *state;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	assert_int_equal(rig_report(r, rig_find(r, "a"), "a", WIRE_ACKED), 0);
+	assert_int_equal(rig_belief(r, "a"), LEDGER_CONFIRMED);
+	rig_done(r, rig_find(r, "a"), TROUBLE_NONE, false);
+	assert_null(rig_find(r, "a"));
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
+static void vanished_entry_is_looked_at_and_its_intent_withdrawn(void **state)
+{
+	struct rig *r = *state;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	assert_int_equal(rig_report(r, rig_find(r, "a"), "a", WIRE_VANISHED), 0);
+	rig_done(r, rig_find(r, "a"), TROUBLE_NONE, false);
+	assert_int_equal(rig_belief(r, "a"), LEDGER_ABSENT);
+	rig_wait(r, RIG_SECOND);
+	assert_non_null(rig_find_look(r, "a"));
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	rig_looked(r);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
+static void zombie_path_is_sent_at_once_and_again_afterwards(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *first;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	first = rig_find(r, "a");
+	rig_done(r, first, TROUBLE_PROTOCOL, true);
+	rig_wait(r, 10 * RIG_SECOND);
+	assert_non_null(rig_find(r, "a"));
+	rig_confirm_all(r);
+	assert_true(rig_belief(r, "a") & LEDGER_INTENDED); /* a restart finds it */
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	rig_looked(r);
+
+	struct wire_gone over = {.session = first->session, .zombie_over = true};
+
+	engine_session_gone(r->engine, &over, r->now_ns);
+	rig_wait(r, RIG_SECOND);
+	assert_non_null(rig_find_look(r, "a"));
+	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
+	rig_put(r, "a", MARK_QUICK, 0);
+	rig_looked(r);
+	rig_wait(r, RIG_SECOND);
+	assert_int_equal(rig_find(r, "a")->class, SESSION_CONTENT);
+	rig_confirm_all(r);
+	assert_int_equal(rig_belief(r, "a"), LEDGER_CONFIRMED);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
+static void zombie_that_never_ends_is_over_after_its_time(void **state)
+{
+	struct rig *r = *state;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	rig_done(r, rig_find(r, "a"), TROUBLE_PROTOCOL, true);
+	rig_wait(r, 10 * RIG_SECOND);
+	rig_confirm_all(r);
+	rig_looked(r);
+	rig_wait(r, r->config.zombie_ns);
+	assert_non_null(rig_find_look(r, "a"));
+}
+
+static void intent_of_an_earlier_run_is_looked_at_now_and_later(void **state)
+{
+	struct rig *r = *state;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	rig_restart(r);
+	rig_run(r);
+	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
+	rig_looked(r);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	rig_wait(r, r->config.zombie_ns);
+	assert_non_null(rig_find_look(r, "a"));
+}
+
+static void confirmed_lately_is_compared_after_a_restart(void **state)
+{
+	struct rig *r = *state;
+
+	hold_at_target(r, "a");
+	rig_restart(r);
+	rig_run(r);
+	assert_non_null(rig_find_look(r, "a"));
+	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
+}
+
+static void confirmed_lately_is_compared_after_an_outage(void **state)
+{
+	struct rig *r = *state;
+	struct rig_session *idle = NULL;
+
+	hold_at_target(r, "a");
+	rig_wait(r, 20 * RIG_SECOND);
+	for (size_t i = 0; i < r->session_count; i++)
+		idle = r->sessions[i].ready && !r->sessions[i].closed ? &r->sessions[i] : idle;
+	assert_non_null(idle);
+	idle->closed = true;
+
+	struct wire_gone gone = {
+	        .session = idle->id, .trouble = TROUBLE_PROTOCOL, .text = BYTES("reset")};
+
+	engine_session_gone(r->engine, &gone, r->now_ns);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	rig_run(r);
+	rig_wait(r, 2 * RIG_SECOND);
+	assert_non_null(rig_find_look(r, "a"));
+	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
+}
+
+static void deletion_waits_for_a_proof(void **state)
+{
+	struct rig *r = *state;
+
+	hold_at_target(r, "a");
+	rig_wait(r, 60 * RIG_SECOND);
+	rig_confirm_all(r);
+	rig_wait(r, 60 * RIG_SECOND);
+	rig_confirm_all(r);
+	rig_put(r, "a", MARK_DELETE, 0);
+	assert_null(rig_find(r, "a"));
+
+	struct rig_batch *probe = rig_find(r, rig_find(r, stamp0) ? stamp0 : stamp1);
+
+	assert_non_null(probe);
+	rig_report(r, probe, probe->path[0], WIRE_PROVEN);
+	rig_run(r);
+	assert_non_null(rig_find(r, "a"));
+	assert_int_equal(rig_find(r, "a")->class, SESSION_DELETE);
+	rig_report(r, rig_find(r, "a"), "a", WIRE_ACKED);
+	assert_int_equal(rig_belief(r, "a"), LEDGER_ABSENT);
+}
+
+static void disproved_stamp_compares_and_deletions_wait_for_that(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *b;
+
+	hold_at_target(r, "a");
+	hold_at_target(r, "b");
+	rig_wait(r, 5 * RIG_SECOND);
+	rig_put(r, "b", MARK_QUICK, 0);
+	b = rig_find(r, "b");
+	assert_int_equal(b->count, 2);
+	assert_int_equal(rig_report(r, b, b->path[1], WIRE_DISPROVED), 0);
+	assert_int_equal(rig_find_look(r, "")->action, MARK_QUICK);
+	assert_int_equal(rig_find_look(r, "")->scope, MARK_SUBTREE);
+	rig_put(r, "a", MARK_DELETE, 0);
+	assert_int_equal(rig_report(r, b, "b", WIRE_ACKED), 0);
+	rig_done(r, b, TROUBLE_NONE, false);
+	rig_wait(r, RIG_SECOND);
+	rig_confirm_all(r);
+	assert_int_equal(rig_belief(r, "a") & LEDGER_CONFIRMED, LEDGER_CONFIRMED);
+	rig_looked(r); /* the compare found nothing more */
+	rig_wait(r, RIG_SECOND);
+	rig_confirm_all(r);
+	rig_confirm_all(r);
+	assert_int_equal(rig_belief(r, "a"), LEDGER_ABSENT);
+}
+
+static void stamp_of_an_unproven_batch_does_not_count(void **state)
+{
+	struct rig *r = *state;
+	struct engine_status s;
+	struct rig_batch *b;
+
+	hold_at_target(r, "a");
+	rig_wait(r, 11 * RIG_SECOND);
+	b = rig_find(r, stamp0);
+	assert_non_null(b);
+	assert_int_equal(b->count, 2);
+	engine_status(r->engine, &s, r->now_ns);
+
+	uint64_t before = s.generation;
+
+	for (size_t i = 0; i < b->count; i++) {
+		if (b->flags[i] & WIRE_ITEM_SERVE)
+			rig_report(r, b, b->path[i], WIRE_ACKED);
+	}
+	engine_status(r->engine, &s, r->now_ns);
+	assert_int_equal(s.generation, before);
+	for (size_t i = 0; i < b->count; i++) {
+		if (!(b->flags[i] & WIRE_ITEM_SERVE))
+			rig_report(r, b, b->path[i], WIRE_PROVEN);
+	}
+	engine_status(r->engine, &s, r->now_ns);
+	assert_int_equal(s.generation, before + 1);
+}
+
+static bool take_hold(const struct engine_hold *h, void *arg)
+{
+	*(struct engine_hold *)arg = *h;
+	return false;
+}
+
+static void brake_holds_until_exactly_that_set_is_approved(void **state)
+{
+	static const char *const names[] = {"a", "b", "c", "d", "e"};
+	struct rig *r = *state;
+	struct engine_hold h = {0};
+	struct mark m[5];
+
+	for (size_t i = 0; i < 5; i++)
+		hold_at_target(r, names[i]);
+	rig_wait(r, 2 * RIG_SECOND);
+	for (size_t i = 0; i < 5; i++)
+		m[i] = (struct mark){.path = bytes_of(names[i]), .action = MARK_DELETE, .born = 1};
+	engine_marks(r->engine, m, 5, r->now_ns);
+	rig_wait(r, 61 * RIG_SECOND);
+	rig_looked(r);
+	engine_each_hold(r->engine, take_hold, &h);
+	assert_int_equal(h.count, 5);
+	assert_null(rig_find(r, "a"));
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_STUCK);
+	rig_put(r, "c", MARK_QUICK, 0); /* reappears: leaves the set by itself */
+	rig_confirm_all(r);
+	assert_int_equal(engine_approve(r->engine, 77, r->now_ns), -ENOENT);
+	assert_int_equal(engine_approve(r->engine, h.id, r->now_ns), 0);
+	for (size_t i = 0; i < 5; i++) {
+		if (i != 2)
+			engine_marks(r->engine, &m[i], 1, r->now_ns);
+	}
+	rig_run(r);
+	rig_looked(r);
+	rig_confirm_all(r);
+	rig_wait(r, RIG_SECOND);
+	rig_looked(r);
+	rig_confirm_all(r);
+	for (size_t i = 0; i < 5; i++)
+		assert_int_equal(rig_belief(r, names[i]),
+		                 i == 2 ? LEDGER_CONFIRMED : LEDGER_ABSENT);
+}
+
+static bool take_failure(const struct engine_failure *f, void *arg)
+{
+	assert_true(bytes_equal(f->path, BYTES("a")));
+	assert_string_equal(f->text, "the server's words");
+	++*(unsigned *)arg;
+	return true;
+}
+
+static void failed_item_is_listed_and_tried_again(void **state)
+{
+	struct rig *r = *state;
+	unsigned failures = 0;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	rig_report(r, rig_find(r, "a"), "a", WIRE_FAILED);
+	rig_done(r, rig_find(r, "a"), TROUBLE_NONE, false);
+	engine_each_failure(r->engine, take_failure, &failures);
+	assert_int_equal(failures, 1);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_STUCK);
+	rig_wait(r, 5 * RIG_SECOND);
+	assert_non_null(rig_find_look(r, "a"));
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	rig_looked(r);
+	rig_wait(r, RIG_SECOND);
+	rig_confirm_all(r);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
+static void trouble_backs_off_and_kick_ends_it(void **state)
+{
+	struct rig *r = *state;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	rig_done(r, rig_find(r, "a"), TROUBLE_READONLY, false);
+	rig_wait(r, RIG_SECOND);
+	assert_null(rig_find(r, "a"));
+	assert_true(engine_deadline(r->engine) > r->now_ns + 10 * RIG_SECOND);
+	engine_kick(r->engine, r->now_ns);
+	rig_wait(r, RIG_SECOND);
+	assert_non_null(rig_find(r, "a"));
+}
+
+static void lying_report_is_refused(void **state)
+{
+	struct rig *r = *state;
+	struct wire_result_item item = {.index = 9, .result = WIRE_ACKED, .fp.mode = S_IFREG};
+	struct wire_report m = {0, &item, 1};
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	m.batch = rig_find(r, "a")->id;
+	assert_int_equal(engine_report(r->engine, &m, r->now_ns), -EPROTO); /* no such item */
+	item.index = 0;
+	item.fp.mode = 0;
+	assert_int_equal(engine_report(r->engine, &m, r->now_ns), -EPROTO); /* confirmed as what? */
+	item.fp.mode = S_IFREG | 0644;
+	m.batch += 100;
+	assert_int_equal(engine_report(r->engine, &m, r->now_ns), -EPROTO); /* no such batch */
+	m.batch -= 100;
+	assert_int_equal(engine_report(r->engine, &m, r->now_ns), 0);
+	assert_int_equal(engine_report(r->engine, &m, r->now_ns), -EPROTO); /* twice */
+}
+
+static void dead_worker_makes_its_paths_zombies(void **state)
+{
+	struct rig *r = *state;
+	struct engine_status s;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	rig_find(r, "a")->ended = true;
+	engine_worker_died(r->engine, r->now_ns);
+	engine_status(r->engine, &s, r->now_ns);
+	assert_int_equal(s.zombies, 1);
+	rig_wait(r, 5 * RIG_SECOND);
+	assert_non_null(rig_find(r, "a"));
+}
+
+static void paused_job_sends_nothing(void **state)
+{
+	struct rig *r = *state;
+
+	engine_set_paused(r->engine, true, r->now_ns);
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	assert_null(rig_find(r, "a"));
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_STUCK);
+	assert_int_equal(engine_settled(r->engine, 0), ENGINE_SETTLED);
+	engine_set_paused(r->engine, false, r->now_ns);
+	rig_wait(r, RIG_SECOND);
+	assert_non_null(rig_find(r, "a"));
+}
+
+static void frozen_source_sends_nothing(void **state)
+{
+	struct rig *r = *state;
+
+	hold_at_target(r, "a");
+	engine_set_frozen(r->engine, true, r->now_ns);
+	rig_put(r, "a", MARK_DELETE, 0);
+	rig_put(r, "b", MARK_QUICK, MARK_FRESH);
+	rig_wait(r, 5 * RIG_SECOND);
+	assert_null(rig_find(r, "a"));
+	assert_null(rig_find(r, "b"));
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_STUCK);
+}
+
+static void deletion_of_a_name_that_is_not_believed_held_is_not_sent(void **state)
+{
+	struct rig *r = *state;
+
+	rig_put(r, "foreign", MARK_DELETE, 0);
+	rig_wait(r, RIG_SECOND);
+	assert_null(rig_find(r, "foreign"));
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
+#define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        TEST(mark_is_intended_before_it_is_sent, setup),
+	        TEST(ack_enters_the_ledger, setup),
+	        TEST(vanished_entry_is_looked_at_and_its_intent_withdrawn, setup),
+	        TEST(zombie_path_is_sent_at_once_and_again_afterwards, setup),
+	        TEST(zombie_that_never_ends_is_over_after_its_time, setup),
+	        TEST(intent_of_an_earlier_run_is_looked_at_now_and_later, setup),
+	        TEST(confirmed_lately_is_compared_after_a_restart, setup),
+	        TEST(confirmed_lately_is_compared_after_an_outage, setup),
+	        TEST(deletion_waits_for_a_proof, setup_stamps),
+	        TEST(disproved_stamp_compares_and_deletions_wait_for_that, setup_stamps),
+	        TEST(stamp_of_an_unproven_batch_does_not_count, setup_stamps),
+	        TEST(brake_holds_until_exactly_that_set_is_approved, setup_brake),
+	        TEST(failed_item_is_listed_and_tried_again, setup),
+	        TEST(trouble_backs_off_and_kick_ends_it, setup),
+	        TEST(lying_report_is_refused, setup),
+	        TEST(dead_worker_makes_its_paths_zombies, setup),
+	        TEST(paused_job_sends_nothing, setup),
+	        TEST(frozen_source_sends_nothing, setup),
+	        TEST(deletion_of_a_name_that_is_not_believed_held_is_not_sent, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
