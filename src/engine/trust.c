@@ -331,10 +331,11 @@ void trust_away(struct engine *e, int64_t since_ns, enum sight how, int64_t now_
 
 	if (away_ns < AWAY_NS && how != SIGHT_REFUSED)
 		return;
-	if (how != SIGHT_GAP)
+	if (how != SIGHT_GAP) {
 		e->probe_due = true; /* another one? not only the next change is to tell */
-	e->proven_ns = 0;
-	e->trusted_from_ns = now_ns;
+		e->proven_ns = 0;
+		e->trusted_from_ns = now_ns;
+	}
 	if ((!trust_stamps(e) && away_ns > BLIND_NS) || e->recent_lost_ns > from_ns)
 		engine_compare(e, MARK_QUICK, BORN_NONE, now_ns);
 	for (size_t i = 0; i < e->recent_count; i++) {

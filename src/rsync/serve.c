@@ -162,8 +162,6 @@ static int check_item(struct session *s, int32_t ndx, bool transfer)
 
 	if (ndx < 0 || (size_t)ndx >= s->nlisted)
 		return session_breach(s, "an index that was not listed");
-	if (s->dones >= DONE_DELAYED)
-		return session_breach(s, "an item after the end");
 	l = &s->listed[ndx];
 	if (!transfer || dry_run(s))
 		return ++l->items <= ITEMS_MAX ? 0
@@ -236,6 +234,10 @@ static int take_item(struct session *s, struct cursor *in, int32_t ndx)
 		return rc;
 	if (t.kind == TASK_ECHO)
 		tell_item(s, &t);
+	/* The receiver announces its end early, and may still link names to files that came late. It
+	 * listens for nothing but marks by then. */
+	if (t.kind == TASK_ECHO && s->dones >= DONE_DELAYED)
+		return 0;
 	kept = mem_alloc(sizeof(*kept));
 	*kept = t;
 	kept->xname.p = t.xname.n ? mem_dup(t.xname.p, t.xname.n) : NULL;

@@ -138,6 +138,22 @@ static bool approve_one(const struct engine_hold *h, void *arg)
 	return false;
 }
 
+/* What was wanted is no loss. */
+void check_gone(struct world *w, struct bytes path)
+{
+	struct check *c = w->check;
+	struct entry *e = model_find(&c->approved, path);
+
+	struct belief belief;
+
+	ledger_get(w->ledger, path, &belief);
+	if (!e || belief.state != LEDGER_ABSENT)
+		return;
+	model_remove(&c->approved, e);
+	c->peak[0] -= c->peak[0] > 0;
+	c->peak[1] -= c->peak[1] > 0;
+}
+
 static bool first_hold(const struct engine_hold *h, void *arg)
 {
 	*(unsigned *)arg = h->id;
@@ -152,7 +168,6 @@ void check_approve_all(struct world *w)
 	if (!id)
 		return;
 	engine_each_hold(w->engine, approve_one, w);
-	w->check->peak[0] = w->check->peak[1] = 0; /* what was wanted is no loss */
 	if (engine_approve(w->engine, id, w->now_ns) < 0)
 		world_violation(w, "a hold cannot be approved", BYTES(""));
 }

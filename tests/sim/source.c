@@ -105,6 +105,15 @@ static bool parent_is_dir(struct world *w, struct bytes path)
 	return dir.n == 0 || (d && S_ISDIR(d->fp.mode));
 }
 
+/* To a crawl a file with another mode or owner and another ctime has had a chmod (fingerprint.h): a
+ * time that was put back by hand besides would be found by a compare by content only. */
+static bool attributes_known(struct world *w, struct bytes path, const struct entry *e)
+{
+	struct entry *t = model_find(&w->target, path);
+
+	return t && t->fp.mode == e->fp.mode && t->fp.uid == e->fp.uid;
+}
+
 static void change_write(struct world *w, struct bytes path, struct entry *e)
 {
 	uint32_t how = world_random(w, 4);
@@ -117,7 +126,7 @@ static void change_write(struct world *w, struct bytes path, struct entry *e)
 		e = make(w, path, S_IFREG);
 	e->content = ++w->next_content;
 	stamp_now(w, e, true);
-	if (how == 0 && !fresh)
+	if (how == 0 && !fresh && attributes_known(w, path, e))
 		e->fp.mtime_ns = before; /* put back: only the ctime tells */
 	else if (how == 1)
 		e->fp.size = 100 + world_random(w, 5);
@@ -178,6 +187,15 @@ void source_touch(struct world *w)
 	change_write(w, path, model_find(&w->source, path));
 }
 
+/* Its time was put back, and the target does not have its content yet. */
+static bool put_back(struct world *w, struct bytes path, const struct entry *e)
+{
+	struct entry *t = model_find(&w->target, path);
+
+	return t && S_ISREG(e->fp.mode) && t->fp.mtime_ns == e->fp.mtime_ns &&
+	       t->content != e->content;
+}
+
 void source_change(struct world *w)
 {
 	char name[64] = {0};
@@ -223,7 +241,7 @@ void source_change(struct world *w)
 		}
 		return;
 	default:
-		if (e) {
+		if (e && !put_back(w, path, e)) {
 			e->fp.mode ^= 0111;
 			e->fp.uid = world_random(w, 3);
 			stamp_now(w, e, false);

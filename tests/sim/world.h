@@ -110,6 +110,7 @@ void check_forget(struct world *w, bool target_lost); /* what was noted, at a cr
 void check_changed(struct world *w, struct bytes path);
 void check_batch(struct world *w, const struct wire_batch *batch, enum session_class class);
 void check_approve_all(struct world *w);
+void check_gone(struct world *w, struct bytes path); /* a deletion is confirmed */
 void check_superset(struct world *w);
 void check_barrier(struct world *w);
 void check_equal(struct world *w);

@@ -102,7 +102,7 @@ struct rig *rig_new(void)
 	r->config = (struct engine_config){
 	        .job = "rig",
 	        .brake = {.off = true},
-	        .lanes = 2,
+	        .lanes = 4,
 	        .warm = 1,
 	        .zombie_ns = 60 * RIG_SECOND,
 	        .seed = 1,

@@ -238,6 +238,8 @@ static void stamp_of_an_unproven_batch_does_not_count(void **state)
 	struct rig_batch *b;
 
 	hold_at_target(r, "a");
+	rig_put(r, "b", MARK_QUICK, MARK_FRESH);
+	rig_confirm_all(r);
 	rig_wait(r, 11 * RIG_SECOND);
 	b = rig_find(r, stamp0);
 	assert_non_null(b);
@@ -289,14 +291,11 @@ static void brake_holds_until_exactly_that_set_is_approved(void **state)
 	rig_confirm_all(r);
 	assert_int_equal(engine_approve(r->engine, 77, r->now_ns), -ENOENT);
 	assert_int_equal(engine_approve(r->engine, h.id, r->now_ns), 0);
+	rig_run(r); /* they are looked at once more */
 	for (size_t i = 0; i < 5; i++) {
 		if (i != 2)
 			engine_marks(r->engine, &m[i], 1, r->now_ns);
 	}
-	rig_run(r);
-	rig_looked(r);
-	rig_confirm_all(r);
-	rig_wait(r, RIG_SECOND);
 	rig_looked(r);
 	rig_confirm_all(r);
 	for (size_t i = 0; i < 5; i++)
