@@ -29,9 +29,10 @@ enum mark_flag {
 	MARK_LOW = 8,     /* found by a crawl without a change in size or time: low priority */
 	MARK_HOT = 16,    /* written without having been closed */
 	MARK_AUDIT = 32,  /* has no born of its own: barriers do not wait for it */
-	/* Says something only about a mark that is still pending: DELETE: its name is neither here nor
-	 * at the target; META: its file was closed. */
+	/* Says something only about a mark that is still pending: DELETE: its name is neither here
+	 * nor at the target; META: its file was closed. */
 	MARK_IF_PENDING = 64,
+	MARK_BRIEF = 128, /* named like a receiver's temporary file: likely to be renamed at once */
 };
 
 #define BORN_NONE UINT64_MAX /* born of audit findings: later than every barrier */

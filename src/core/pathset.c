@@ -48,12 +48,18 @@ void pathset_free(struct pathset *set)
 	free(set);
 }
 
+#define BRIEF_NS INT64_C(1000000000)
+
 /* When a mark put now is ready, as far as is known: a path in flight adds its cost at its end. */
 static int64_t ready_at(const struct pathset *set, const struct node *node, const struct mark *mark,
                         int64_t now_ns)
 {
-	int64_t ready = mark->flags & MARK_HOT ? mark->since_ns + set->longest_wait_ns : INT64_MIN;
+	int64_t ready = INT64_MIN;
 
+	if (mark->flags & MARK_HOT)
+		ready = mark->since_ns + set->longest_wait_ns;
+	else if (mark->flags & MARK_BRIEF)
+		ready = mark->since_ns + BRIEF_NS;
 	if (node->recent) {
 		int64_t wait = now_ns + pending_remark_ns(node->recent->cost_ns);
 

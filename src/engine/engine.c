@@ -1,6 +1,7 @@
 /*
  * engine: inputs, the run, and questions. See engine.h and internal.h.
  */
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include "base/log.h"
@@ -226,6 +227,22 @@ void engine_take_up(struct engine *e, int64_t now_ns)
 	e->aside = false;
 }
 
+/* ".name.XXXXXX": where another host mirrors into this tree, its files stand under such names for a
+ * moment. Sent, they would come back, and the two would never fall silent. */
+static bool engine_is_brief(const struct mark *m)
+{
+	struct bytes name = path_name(m->path);
+
+	if (!(m->flags & MARK_FRESH) || (m->flags & MARK_DIR) || name.n < 9 || name.p[0] != '.' ||
+	    name.p[name.n - 7] != '.')
+		return false;
+	for (size_t i = name.n - 6; i < name.n; i++) {
+		if (!isalnum((unsigned char)name.p[i]))
+			return false;
+	}
+	return true;
+}
+
 void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t now_ns)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -242,8 +259,9 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 		} else if (m.action != MARK_LOOK) {
 			hold_leave(e, m.path);
 			aged_remove(&e->approved, m.path);
-			if (!(m.flags & MARK_DIR) && aged_has(e->content_due, m.path) &&
-			    !(m.flags & (MARK_FRESH | MARK_RETYPED)))
+			if (engine_is_brief(&m))
+				m.flags |= MARK_BRIEF;
+			if (!(m.flags & MARK_DIR) && aged_has(e->content_due, m.path))
 				m.action = MARK_CONTENT;
 			/* Never confirmed as another type, but there are names below: they go
 			 * first.
@@ -255,7 +273,7 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 			if (m.action == MARK_CONTENT && !(m.flags & MARK_LOW))
 				aged_add(&e->content_due, m.path, m.born, m.since_ns);
 		}
-		failure_marked(e, m.path);
+		failure_marked(e, &m);
 		pathset_put(e->set, &m, now_ns);
 	}
 }

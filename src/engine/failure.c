@@ -87,12 +87,16 @@ void failure_looked(struct engine *e, struct bytes path)
 		failure_free(e, f);
 }
 
-/* A newer mark for it is in the path set: it does not wait any more. */
-void failure_marked(struct engine *e, struct bytes path)
+/* A newer mark for it is in the path set: it does not wait any more, and the mark is as old as it. */
+void failure_marked(struct engine *e, struct mark *m)
 {
-	struct failure *f = e->failed ? failure_find(e, path) : NULL;
+	struct failure *f = e->failed ? failure_find(e, m->path) : NULL;
 
-	if (f && f->waiting) {
+	if (!f)
+		return;
+	m->born = f->born < m->born ? f->born : m->born;
+	m->since_ns = f->since_ns < m->since_ns ? f->since_ns : m->since_ns;
+	if (f->waiting) {
 		f->waiting = false;
 		e->failed_waiting--;
 	}

@@ -308,8 +308,10 @@ static void flight_acked(struct engine *e, struct flight *f, size_t i,
 		flight_again(e, f, i, now_ns, now_ns + e->config.racy_window_ns);
 		return;
 	}
-	aged_remove(&e->content_due, m->path);
 	batch_ack(f->batch, i, now_ns);
+	/* A mark put meanwhile may be a look that must not lose why it was put. */
+	if (!pathset_has(e->set, m->path))
+		aged_remove(&e->content_due, m->path);
 }
 
 static void flight_failed(struct engine *e, struct flight *f, size_t i,
@@ -342,6 +344,8 @@ static void flight_kept(struct engine *e, struct flight *f, size_t i, int64_t no
 		return;
 	}
 	if (ours) {
+		/* Approved was the deletion of what it seemed to be, not of what is in it now. */
+		aged_remove(&e->approved, m->path);
 		batch_nack(f->batch, i, MARK_LOOK, now_ns, now_ns + NS_PER_S);
 		return;
 	}
@@ -538,12 +542,17 @@ size_t flight_deletions(const struct engine *e)
 
 static void flight_zombie(struct engine *e, struct flight *f, int64_t now_ns)
 {
-	struct mark *marks = mem_array(f->marks + 1, sizeof(*marks));
+	struct mark *marks = mem_array(2 * f->marks + 1, sizeof(*marks));
 	size_t n = 0;
 
 	for (size_t i = 0; i < f->marks; i++) {
+		const struct mark *m = batch_mark(f->batch, f->mark_of[i]);
+		struct mark parent = {.path = path_parent(m->path), .born = m->born, .since_ns = now_ns};
+
 		if (f->answered[i] != FLIGHT_KNOWN)
-			marks[n++] = mark_copy(batch_mark(f->batch, f->mark_of[i]));
+			marks[n++] = mark_copy(m);
+		if (n == 0 || !bytes_equal(marks[n - 1].path, parent.path))
+			marks[n++] = mark_copy(&parent);
 	}
 	if (n)
 		zombie_add(e, f->session, marks, n, now_ns);
@@ -551,10 +560,29 @@ static void flight_zombie(struct engine *e, struct flight *f, int64_t now_ns)
 		free(marks);
 }
 
+/* The receiver restores the times of directories at its end, which it may not have reached, or may
+ * reach with what it was told long ago. */
+static void flight_look_at_parents(struct engine *e, struct flight *f, int64_t now_ns)
+{
+	struct bytes last = {NULL, 0};
+
+	for (size_t i = 0; i < f->marks; i++) {
+		const struct mark *m = batch_mark(f->batch, f->mark_of[i]);
+		struct bytes parent = path_parent(m->path);
+
+		if (last.p && bytes_equal(parent, last))
+			continue;
+		engine_put_look(e, parent, m->born, now_ns, true, now_ns);
+		last = parent;
+	}
+}
+
 void flight_lost(struct engine *e, struct flight *f, bool zombie, int64_t now_ns)
 {
 	static const struct wire_result_item unknown = {.result = WIRE_UNKNOWN};
 
+	if (f->broken)
+		flight_look_at_parents(e, f, now_ns);
 	if (zombie)
 		flight_zombie(e, f, now_ns);
 	for (size_t i = 0; i < f->marks; i++) {
@@ -587,6 +615,7 @@ int engine_batch_done(struct engine *e, const struct wire_done *m, int64_t now_n
 		e->last_need_ns = now_ns;
 	bool clean = f->clean && m->trouble == TROUBLE_NONE;
 
+	f->broken = m->trouble != TROUBLE_NONE || m->zombie;
 	flight_lost(e, f, m->zombie, now_ns);
 	if (m->trouble != TROUBLE_NONE && m->trouble < TROUBLE_KINDS) {
 		engine_trouble(e, (enum trouble)m->trouble, m->text, now_ns);

@@ -63,6 +63,7 @@ struct flight {
 	bool heals;          /* its proof ends the compare */
 	bool served, proved; /* its stamps: confirmed */
 	uint64_t born;       /* oldest of its marks: what its directories wait for */
+	bool broken; /* its session did not come to its end */
 	UT_hash_handle hh;
 };
 
@@ -271,7 +272,7 @@ void failure_add(struct engine *e, const struct mark *m, struct bytes text, bool
                  int64_t now_ns);
 void failure_gone(struct engine *e, struct bytes path);
 void failure_looked(struct engine *e, struct bytes path);
-void failure_marked(struct engine *e, struct bytes path);
+void failure_marked(struct engine *e, struct mark *m);
 void failure_step(struct engine *e, bool all, int64_t now_ns);
 void failure_clear(struct engine *e);
 

@@ -166,8 +166,6 @@ static int check_item(struct session *s, int32_t ndx, bool transfer)
 	if (!transfer || dry_run(s))
 		return ++l->items <= ITEMS_MAX ? 0
 		                               : session_breach(s, "too many items of one file");
-	if (s->dones >= DONE_REDO)
-		return session_breach(s, "a request after the end");
 	if (!l->regular)
 		return session_breach(s, "a request for something that has no content");
 	if (++l->requests > REQUESTS_MAX)
@@ -240,6 +238,7 @@ static int take_item(struct session *s, struct cursor *in, int32_t ndx)
 		return 0;
 	kept = mem_alloc(sizeof(*kept));
 	*kept = t;
+	kept->late = s->dones >= DONE_REDO;
 	kept->xname.p = t.xname.n ? mem_dup(t.xname.p, t.xname.n) : NULL;
 	if (t.kind == TASK_REQUEST)
 		expect_sums(s, kept, &head);
@@ -281,7 +280,14 @@ static int take_sums(struct session *s, struct cursor *in)
 	} else if (!sums_get(&s->incoming->sums, in)) {
 		return -EAGAIN;
 	}
-	add_task(s, TAKE(s->incoming));
+	/* A link whose first name failed is asked for when the receiver does not take answers any
+	 * more: it stays unconfirmed. */
+	if (s->incoming->late) {
+		s->sums_bytes -= sum_head_cost(&s->incoming->sums.head);
+		task_free(TAKE(s->incoming));
+	} else {
+		add_task(s, TAKE(s->incoming));
+	}
 	s->step = SERVE_INDEX;
 	return 0;
 }

@@ -31,6 +31,7 @@ enum compat_flag {
 /* One thing the receiver asked for, in its order. While an answer is under way nothing else may
  * enter the stream, so echoes and phase marks wait their turn here. */
 struct task {
+	bool late; /* came when nothing is answered any more */
 	enum task_kind { TASK_ECHO, TASK_REQUEST, TASK_DONE } kind;
 	int32_t ndx;
 	uint16_t iflags;

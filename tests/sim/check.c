@@ -113,7 +113,6 @@ void check_batch(struct world *w, const struct wire_batch *batch, enum session_c
 		world_violation(w, "I8: a deletion, though all is to be kept", batch->items[0].path);
 	if (w->frozen || w->paused)
 		world_violation(w, "I8: a deletion while frozen or paused", batch->items[0].path);
-	count_entries(w);
 	peak = c->peak[0] > c->peak[1] ? c->peak[0] : c->peak[1];
 	left = entries_left(w);
 	loss = peak > left ? peak - left : 0;
@@ -179,6 +178,8 @@ void check_superset(struct world *w)
 {
 	struct entry *e, *next;
 
+	if (w->mood.keep_deleted) /* then nothing depends on it */
+		return;
 	HASH_ITER (hh, w->target.entries, e, next) {
 		struct belief belief;
 

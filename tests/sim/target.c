@@ -159,7 +159,7 @@ static void tell(struct world *w, struct server *s, size_t index)
 
 	it->done = true;
 	it->late = false;
-	if (s->target_id != w->target_id && it->result == WIRE_ACKED)
+	if (s->target_id != w->target_id && (it->result == WIRE_ACKED || it->result == WIRE_KEPT))
 		disown(w, s, it);
 	world_trace(w, "server %llu reports %d for %s", (unsigned long long)s->id, (int)it->result,
 	            it->path);
