@@ -30,7 +30,7 @@ struct connect {
 		char path[4096];
 		bool require_mount;
 		int error; /* errno of what failed, 0: it is there */
-		int dir; /* what was looked at, O_PATH; -1: none */
+		int dir;   /* what was looked at, O_PATH; -1: none */
 		bool is_mount;
 		uint64_t fsid, ino;
 	} place;

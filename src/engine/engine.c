@@ -383,36 +383,44 @@ static void engine_step_phase(struct engine *e)
 	}
 }
 
-/* Looks that path set marks ask for. Subtrees only while there is room for what they unfold to. */
+static void engine_send_look(struct engine *e, struct batch *b)
+{
+	size_t n = batch_count(b);
+	struct mark *marks = mem_array(n, sizeof(*marks));
+	struct look_request *l = mem_alloc(sizeof(*l));
+
+	for (size_t i = 0; i < n; i++) {
+		marks[i] = *batch_mark(b, i);
+		if (e->comparing)
+			marks[i].action = e->least;
+		if (aged_has(e->content_due, marks[i].path) ||
+		    (marks[i].scope == MARK_SUBTREE &&
+		     aged_has_below(e->content_due, marks[i].path)))
+			marks[i].action = MARK_CONTENT;
+	}
+	l->token = ++e->next_token;
+	l->batch = b;
+	HASH_ADD(hh, e->looks, token, sizeof(l->token), l);
+	e->ops->look(e->arg, l->token, marks, n);
+	free(marks);
+}
+
+/* Looks that path set marks ask for. Subtrees only while there is room for what they unfold to, and
+ * never in one request with others: those would wait, with the marks behind them that take the
+ * room, for a crawl that waits for room. */
 static void engine_send_looks(struct engine *e, int64_t now_ns)
 {
 	while (pathset_ready(e->set, now_ns) & 1u << BATCH_CLASSES) {
 		bool subtrees = engine_can_send(e, now_ns) &&
 		                pathset_pending(e->set) - pathset_pending_deletions(e->set) <
 		                        e->config.marks_limit / 4;
-		struct batch *b = pathset_take_looks(e->set, 1024, subtrees, now_ns);
-		struct look_request *l;
+		struct batch *b = pathset_take_looks(e->set, 1024, false, now_ns);
 
+		if (!b && subtrees)
+			b = pathset_take_looks(e->set, 16, true, now_ns);
 		if (!b)
 			return;
-		size_t n = batch_count(b);
-		struct mark *marks = mem_array(n, sizeof(*marks));
-
-		for (size_t i = 0; i < n; i++) {
-			marks[i] = *batch_mark(b, i);
-			if (e->comparing)
-				marks[i].action = e->least;
-			if (aged_has(e->content_due, marks[i].path) ||
-			    (marks[i].scope == MARK_SUBTREE &&
-			     aged_has_below(e->content_due, marks[i].path)))
-				marks[i].action = MARK_CONTENT;
-		}
-		l = mem_alloc(sizeof(*l));
-		l->token = ++e->next_token;
-		l->batch = b;
-		HASH_ADD(hh, e->looks, token, sizeof(l->token), l);
-		e->ops->look(e->arg, l->token, marks, n);
-		free(marks);
+		engine_send_look(e, b);
 	}
 }
 
@@ -559,7 +567,8 @@ void engine_run(struct engine *e, int64_t now_ns, bool root_ok)
 	engine_send_looks(e, now_ns);
 	engine_send(e, now_ns, root_ok);
 	engine_count(e, now_ns); /* with what was intended */
-	pending = pathset_pending(e->set);
+	/* Deletions that wait for a compare must not keep it from going on. */
+	pending = pathset_pending(e->set) - (e->unproven ? pathset_pending_deletions(e->set) : 0);
 	/* A target in trouble gets marks, too: beyond its limit the path set collapses. */
 	e->ops->room(e->arg,
 	             pending < e->config.marks_limit / 2 ? e->config.marks_limit / 2 - pending : 0);

@@ -32,7 +32,7 @@ struct engine_config {
 	bool keep_deleted;         /* never delete at the target */
 	bool stamp;                /* keep and prove stamps; default true */
 	uint64_t first_generation; /* for a target without stamps: wall clock seconds */
-	bool trace;             /* an event (debug) for every result of an item */
+	bool trace;                /* an event (debug) for every result of an item */
 	uint32_t seed;             /* of the jitter */
 	/* Where names confirmed lately outlive the process (intents_open() in a directory of its
 	 * own), borrowed until engine_free(). What it holds at the start is compared by content:

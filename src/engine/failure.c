@@ -87,7 +87,8 @@ void failure_looked(struct engine *e, struct bytes path)
 		failure_free(e, f);
 }
 
-/* A newer mark for it is in the path set: it does not wait any more, and the mark is as old as it. */
+/* A newer mark for it is in the path set: it does not wait any more, and the mark is as old as it.
+ */
 void failure_marked(struct engine *e, struct mark *m)
 {
 	struct failure *f = e->failed ? failure_find(e, m->path) : NULL;

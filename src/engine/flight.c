@@ -547,7 +547,8 @@ static void flight_zombie(struct engine *e, struct flight *f, int64_t now_ns)
 
 	for (size_t i = 0; i < f->marks; i++) {
 		const struct mark *m = batch_mark(f->batch, f->mark_of[i]);
-		struct mark parent = {.path = path_parent(m->path), .born = m->born, .since_ns = now_ns};
+		struct mark parent = {
+		        .path = path_parent(m->path), .born = m->born, .since_ns = now_ns};
 
 		if (f->answered[i] != FLIGHT_KNOWN)
 			marks[n++] = mark_copy(m);

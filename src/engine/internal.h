@@ -63,7 +63,7 @@ struct flight {
 	bool heals;          /* its proof ends the compare */
 	bool served, proved; /* its stamps: confirmed */
 	uint64_t born;       /* oldest of its marks: what its directories wait for */
-	bool broken; /* its session did not come to its end */
+	bool broken;         /* its session did not come to its end */
 	UT_hash_handle hh;
 };
 

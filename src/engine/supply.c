@@ -328,7 +328,10 @@ void engine_session_gone(struct engine *e, const struct wire_gone *m, int64_t no
 	bool broken = m->trouble == TROUBLE_PROTOCOL || m->trouble == TROUBLE_UNREACHABLE ||
 	              m->trouble == TROUBLE_TIMEOUT;
 
-	supply_unseen(e, s, !broken ? SIGHT_GAP : connecting ? SIGHT_REFUSED : SIGHT_BROKEN,
+	supply_unseen(e, s,
+	              !broken      ? SIGHT_GAP
+	              : connecting ? SIGHT_REFUSED
+	                           : SIGHT_BROKEN,
 	              now_ns);
 	HASH_DEL(e->sessions, s);
 	free(s);

@@ -197,7 +197,8 @@ void trust_contradiction(struct engine *e, struct bytes path, int64_t now_ns)
 	if (e->contradiction_ns[CONTRADICTIONS - 1] &&
 	    now_ns - e->contradiction_ns[CONTRADICTIONS - 1] < CONTRADICTION_NS) {
 		if (!e->compare_running || !e->unproven)
-			trust_compare(e, "the target lacks several entries that it had confirmed", now_ns);
+			trust_compare(e, "the target lacks several entries that it had confirmed",
+			              now_ns);
 		return;
 	}
 	engine_say(e, LOG_WARN, "target.contradiction",

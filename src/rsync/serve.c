@@ -232,8 +232,8 @@ static int take_item(struct session *s, struct cursor *in, int32_t ndx)
 		return rc;
 	if (t.kind == TASK_ECHO)
 		tell_item(s, &t);
-	/* The receiver announces its end early, and may still link names to files that came late. It
-	 * listens for nothing but marks by then. */
+	/* The receiver announces its end early, and may still link names to files that came late.
+	 * It listens for nothing but marks by then. */
 	if (t.kind == TASK_ECHO && s->dones >= DONE_DELAYED)
 		return 0;
 	kept = mem_alloc(sizeof(*kept));

@@ -9,7 +9,8 @@
 
 struct check {
 	/* A barrier that somebody waits for: the source as it was, and what was changed since. */
-	bool noted, blind; /* blind: the target lost something; nobody can know before it is quiet */
+	bool noted,
+	        blind; /* blind: the target lost something; nobody can know before it is quiet */
 	uint64_t drain;
 	struct model source, touched;
 	struct model approved;
@@ -110,7 +111,8 @@ void check_batch(struct world *w, const struct wire_batch *batch, enum session_c
 	if (class != SESSION_DELETE)
 		return;
 	if (w->mood.keep_deleted)
-		world_violation(w, "I8: a deletion, though all is to be kept", batch->items[0].path);
+		world_violation(w, "I8: a deletion, though all is to be kept",
+		                batch->items[0].path);
 	if (w->frozen || w->paused)
 		world_violation(w, "I8: a deletion while frozen or paused", batch->items[0].path);
 	peak = c->peak[0] > c->peak[1] ? c->peak[0] : c->peak[1];
@@ -279,8 +281,8 @@ static void reached(struct world *w)
 	}
 }
 
-/* engine_settled() tells the truth: every change up to the barrier is at the target, or the path was
- * changed again since. */
+/* engine_settled() tells the truth: every change up to the barrier is at the target, or the path
+ * was changed again since. */
 void check_barrier(struct world *w)
 {
 	struct check *c = w->check;

@@ -261,7 +261,8 @@ void target_fault(struct world *w)
 		w->sick_until_ns = w->now_ns + (int64_t)world_random(w, 20) * S;
 		return;
 	case 12:
-		(void)snprintf(w->immutable, sizeof(w->immutable), "%c", 'a' + (int)world_random(w, 5));
+		(void)snprintf(w->immutable, sizeof(w->immutable), "%c",
+		               'a' + (int)world_random(w, 5));
 		w->immutable_until_ns = w->now_ns + (int64_t)world_random(w, 60) * S;
 		return;
 	default:

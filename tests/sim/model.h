@@ -11,8 +11,8 @@
 struct entry {
 	char path[64];
 	struct fingerprint fp;
-	uint64_t content;   /* stands for the bytes: equal contents have equal numbers */
-	bool foreign;       /* target: somebody else put it there */
+	uint64_t content; /* stands for the bytes: equal contents have equal numbers */
+	bool foreign;     /* target: somebody else put it there */
 	UT_hash_handle hh;
 };
 

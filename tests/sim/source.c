@@ -53,7 +53,8 @@ void source_event(struct world *w, struct bytes path, unsigned bits)
 		e->subtree = true;
 	} else {
 		for (e = w->events; e; e = e->next) { /* merged with an earlier one */
-			if (!e->asked && !e->walk && !e->subtree && bytes_equal(bytes_of(e->path), path)) {
+			if (!e->asked && !e->walk && !e->subtree &&
+			    bytes_equal(bytes_of(e->path), path)) {
 				e->bits |= bits;
 				return;
 			}
@@ -394,9 +395,9 @@ static void look(struct world *w, const struct event *e)
 		path = dir;
 		dir = path_parent(path);
 	}
-	if (path.n == 0)
+	if (path.n == 0 && (e->subtree || e->bits))
 		look_dir(w, e, path);
-	else
+	else if (path.n)
 		look_entry(w, e, path, e->bits, e->subtree);
 }
 

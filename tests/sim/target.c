@@ -227,7 +227,7 @@ static void apply_stamp(struct world *w, struct server *s, size_t i)
 	if (it->item.flags & WIRE_ITEM_SERVE) {
 		t = model_put(&w->target, it->item.path);
 		t->fp.mtime_ns = it->item.mtime_s * S;
-			server_report(w, s, i, WIRE_ACKED, &t->fp, 0);
+		server_report(w, s, i, WIRE_ACKED, &t->fp, 0);
 	} else {
 		bool proven = t && t->fp.mtime_ns == it->item.mtime_s * S;
 
@@ -320,8 +320,9 @@ void server_apply(struct world *w, struct server *s, size_t i)
 	}
 	if (s->target_id !=
 	    w->target_id) { /* it still works in the directory that was swapped away */
-		server_report(w, s, i, s->items[i].item.flags & WIRE_ITEM_STAMP ? WIRE_PROVEN : WIRE_ACKED,
-		       &s->items[i].seen.fp, 0);
+		server_report(w, s, i,
+		              s->items[i].item.flags & WIRE_ITEM_STAMP ? WIRE_PROVEN : WIRE_ACKED,
+		              &s->items[i].seen.fp, 0);
 		return;
 	}
 	if (w->now_ns < w->immutable_until_ns && !strcmp(w->immutable, s->items[i].path)) {

@@ -16,15 +16,15 @@
 #define MS 1000000LL
 #define S  1000000000LL
 
-#define SIM_BRAKE_FILES 4
+#define SIM_BRAKE_FILES   4
 #define SIM_BRAKE_PERCENT 10
 
 struct event { /* a kernel event, or a look that the engine asked for */
 	char path[64];
-	unsigned bits; /* enum backlog_bit; 0: crawl */
-	bool subtree, asked; /* asked: a look of the engine's */
-	bool walk;           /* a part of a crawl: goes on while the path set has room */
-	bool over;           /* nothing to look at: what was asked for is complete */
+	unsigned bits;               /* enum backlog_bit; 0: crawl */
+	bool subtree, asked;         /* asked: a look of the engine's */
+	bool walk;                   /* a part of a crawl: goes on while the path set has room */
+	bool over;                   /* nothing to look at: what was asked for is complete */
 	uint64_t born, token, owner; /* owner: 0, or the same in all parts of a crawl */
 	int64_t since_ns;
 	enum mark_action least;
@@ -50,7 +50,7 @@ struct world {
 	int64_t synced_ns;
 	uint64_t target_id;
 	bool down, full;
-	char immutable[64]; /* nothing can be done about this name there */
+	char immutable[64];                        /* nothing can be done about this name there */
 	int64_t immutable_until_ns, sick_until_ns; /* sick: the ledger's store cannot be written */
 	bool replaced; /* and nothing has been changed since everything was quiet */
 	int64_t down_until_ns, full_until_ns;
@@ -82,7 +82,7 @@ void world_trace(struct world *w, const char *fmt, ...) __attribute__((format(pr
 
 /* source.c */
 void source_grow(struct world *w, unsigned changes); /* before anybody looks */
-void source_change(struct world *w); /* one random operation */
+void source_change(struct world *w);                 /* one random operation */
 /* One file is written, so that there is something to send. */
 void source_touch(struct world *w);
 void source_event(struct world *w, struct bytes path, unsigned bits);
