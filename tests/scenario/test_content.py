@@ -127,16 +127,16 @@ def test_attributes_of_every_kind(box):
     box.check_equal(src, server)
 
 
-def test_sparse_file_of_a_gigabyte_is_quick_and_small(box):
-    """A build that sends or writes the holes needs the whole gigabyte at the target."""
+def test_sparse_file_stays_sparse(box):
+    """A build that sends or writes the holes needs the whole size at the target."""
     src, copy = box.dir("src"), box.local()
     with open(src + "/sparse", "wb") as f:
-        f.truncate(1 << 30)
-        f.seek(1 << 29)
+        f.truncate(1 << 28)
+        f.seek(1 << 27)
         f.write(b"island")
     ls = box.lockstep(src, [copy], sets=["sparse=yes"]).settle(60)
     assert os.stat(copy.path + "/sparse").st_blocks * 512 < 64 << 20
-    assert os.stat(copy.path + "/sparse").st_size == 1 << 30
+    assert os.stat(copy.path + "/sparse").st_size == 1 << 28
     assert ls.job()["failed"] == 0
 
 

@@ -148,7 +148,7 @@ void check_gone(struct world *w, struct bytes path)
 	struct belief belief;
 
 	ledger_get(w->ledger, path, &belief);
-	if (!e || belief.state != LEDGER_ABSENT)
+	if (!e || belief.state & LEDGER_CONFIRMED)
 		return;
 	model_remove(&c->approved, e);
 	c->peak[0] -= c->peak[0] > 0;

@@ -47,8 +47,8 @@ PLANTS = [
      "	return m->action == MARK_LOOK && (m->action == MARK_DELETE ||"),
     ("a merge keeps the younger born", "src/core/mark.c",
      "	if (next->born < into->born)", "	if (next->born > into->born)"),
-    ("collapsing drops what it replaces", "src/core/collapse.c",
-     "@COLLAPSE@", ""),
+    ("collapsing forgets how old its marks are", "src/core/collapse.c",
+     "		mark_merge(&merged, &e->mark);\n", "		merged.born = e->mark.born;\n"),
     ("what moved while it was sent is not looked at again", "src/engine/flight.c",
      "		flight_again(e, f, i, now_ns, now_ns);\n		return;\n	case WIRE_VANISHED:",
      "		batch_ack(f->batch, i, now_ns);\n		return;\n	case WIRE_VANISHED:"),
@@ -86,7 +86,7 @@ class Build:
             path = os.path.join(root, "src", name)
             sources += [os.path.join("src", name, f) for f in sorted(os.listdir(path))
                         if f.endswith(".c")]
-        sources.append("src/source/verdict.c")
+        sources += ["src/source/verdict.c", "src/worker/wire.c"]
         self.main = [os.path.join("tests/sim", f)
                      for f in sorted(os.listdir(os.path.join(root, "tests/sim")))
                      if f.endswith(".c")]
