@@ -405,23 +405,43 @@ static void engine_send_look(struct engine *e, struct batch *b)
 	free(marks);
 }
 
-/* Looks that path set marks ask for. Subtrees only while there is room for what they unfold to, and
- * never in one request with others: those would wait, with the marks behind them that take the
- * room, for a crawl that waits for room. */
+/* Nothing else can make room in the path set. */
+static bool engine_only_looks(struct engine *e, int64_t now_ns)
+{
+	return !e->flights &&
+	       !(pathset_ready(e->set, now_ns) & (1u << BATCH_QUICK | 1u << BATCH_CONTENT));
+}
+
+/* Looks that path set marks ask for. Subtrees only while there is room for what they unfold to, or
+ * one by one when they alone take the room (I14); and never in one request with others: those would
+ * wait, with the marks behind them that take the room, for a crawl that waits for room. */
 static void engine_send_looks(struct engine *e, int64_t now_ns)
 {
 	while (pathset_ready(e->set, now_ns) & 1u << BATCH_CLASSES) {
-		bool subtrees = engine_can_send(e, now_ns) &&
-		                pathset_pending(e->set) - pathset_pending_deletions(e->set) <
-		                        e->config.marks_limit / 4;
+		bool few = pathset_pending(e->set) - pathset_pending_deletions(e->set) <
+		           e->config.marks_limit / 4;
 		struct batch *b = pathset_take_looks(e->set, 1024, false, now_ns);
 
-		if (!b && subtrees)
-			b = pathset_take_looks(e->set, 16, true, now_ns);
+		if (!b && engine_can_send(e, now_ns) &&
+		    (few || (!e->looks && engine_only_looks(e, now_ns))))
+			b = pathset_take_looks(e->set, few ? 16 : 1, true, now_ns);
 		if (!b)
 			return;
 		engine_send_look(e, b);
 	}
+}
+
+/* Marks that the look thread may put. A target in trouble gets marks, too: beyond its limit the path
+ * set collapses. Deletions that wait for a compare must not keep it from going on. */
+static void engine_tell_room(struct engine *e, int64_t now_ns)
+{
+	size_t pending = pathset_pending(e->set), half = e->config.marks_limit / 2, room;
+
+	pending -= e->unproven ? pathset_pending_deletions(e->set) : 0;
+	room = pending < half ? half - pending : 0;
+	if (room == 0 && engine_only_looks(e, now_ns))
+		room = e->config.marks_limit / 8 + 1;
+	e->ops->room(e->arg, room);
 }
 
 static size_t engine_busy_lanes(const struct engine *e)
@@ -553,8 +573,6 @@ static void engine_send(struct engine *e, int64_t now_ns, bool root_ok)
 
 void engine_run(struct engine *e, int64_t now_ns, bool root_ok)
 {
-	size_t pending;
-
 	if (now_ns >= e->retry_ns)
 		e->retry_ns = 0;
 	engine_count(e, now_ns);
@@ -567,11 +585,7 @@ void engine_run(struct engine *e, int64_t now_ns, bool root_ok)
 	engine_send_looks(e, now_ns);
 	engine_send(e, now_ns, root_ok);
 	engine_count(e, now_ns); /* with what was intended */
-	/* Deletions that wait for a compare must not keep it from going on. */
-	pending = pathset_pending(e->set) - (e->unproven ? pathset_pending_deletions(e->set) : 0);
-	/* A target in trouble gets marks, too: beyond its limit the path set collapses. */
-	e->ops->room(e->arg,
-	             pending < e->config.marks_limit / 2 ? e->config.marks_limit / 2 - pending : 0);
+	engine_tell_room(e, now_ns);
 }
 
 static int64_t earlier(int64_t a, int64_t b)

@@ -75,7 +75,25 @@ void look_failed(struct source *s, uint32_t node, int rc)
 	}
 }
 
-static void report_gone(struct source *s, const struct look *look)
+/* A name came and went before anything could be sent: all that is left of it is the directory's own
+ * time. */
+static void report_passed(struct source *s, const struct view *v, unsigned job,
+                          const struct look *look)
+{
+	struct bytes dir = path_parent(buf_bytes(&s->path));
+	struct fingerprint seen;
+	struct belief belief;
+	struct stat st;
+
+	if (fstat(v->fd, &st) < 0)
+		return;
+	fingerprint_of(&seen, &st);
+	ledger_get(s->jobs[job].ledger, dir, &belief);
+	if (!(belief.state & LEDGER_CONFIRMED) || fingerprint_compare(&belief.fp, &seen) != FP_SAME)
+		outbox_mark(s, job, dir, look, MARK_META, MARK_DIR, 0, 0);
+}
+
+static void report_gone(struct source *s, const struct view *v, const struct look *look)
 {
 	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
 		struct belief belief;
@@ -85,9 +103,11 @@ static void report_gone(struct source *s, const struct look *look)
 		ledger_get(s->jobs[job].ledger, buf_bytes(&s->path), &belief);
 		if (belief.state != LEDGER_ABSENT)
 			gone_report(s, job, &belief, look);
-		else if (look->bits) /* a mark for it may wait all the same */
+		else if (look->bits) { /* a mark for it may wait all the same */
 			outbox_mark(s, job, buf_bytes(&s->path), look, MARK_DELETE, MARK_IF_PENDING,
 			            0, 0);
+			report_passed(s, v, job, look);
+		}
 	}
 }
 
@@ -170,7 +190,7 @@ void look_name(struct source *s, struct view *v, struct bytes name, const struct
 	if (S_ISSOCK(st.st_mode)) {
 		park_limbo(s, dirtab_child(s->dirs, v->node, name));
 		s->root_lost |= top;
-		report_gone(s, look);
+		report_gone(s, v, look);
 		return;
 	}
 	s->empty_allowed &= !top;

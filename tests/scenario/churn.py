@@ -61,7 +61,7 @@ def op(weight, profile="plain"):
 class Churn:
     """One seeded run. After run() the object can go on with another run() on the same tree."""
 
-    def __init__(self, root, seed, *, outside=None, profiles=("plain", "odd", "git", "sqlite"), only=None):
+    def __init__(self, root, seed, *, outside=None, profiles=("plain", "odd", "links", "git", "sqlite"), only=None):
         self.root = os.fsencode(root)
         self.outside = os.fsencode(outside) if outside else self.root + b".outside"
         self.rng = random.Random(seed)
@@ -397,13 +397,13 @@ class Churn:
 
     # -- links and specials ----------------------------------------------------------------------------------------
 
-    @op(20)
+    @op(20, "links")
     def hard_link(self):
         rel = self._new()
         os.link(self._at(self._file()), self._at(rel), follow_symlinks=False)
         self.files.append(rel)
 
-    @op(20)
+    @op(20, "links")
     def write_through_an_alias(self):
         rel, alias = self._file(), self._new()
         os.link(self._at(rel), self._at(alias), follow_symlinks=False)
@@ -411,7 +411,7 @@ class Churn:
         self._write(self._at(self.rng.choice((rel, alias))), self._bytes(), os.O_WRONLY)
         self._write(self._at(rel), b"alias", os.O_WRONLY | os.O_APPEND)
 
-    @op(8)
+    @op(8, "links")
     def break_a_link(self):
         path = self._at(self._file())
         tmp = path[:-4] + b".brk"
@@ -495,7 +495,7 @@ class Churn:
         self._write(self._at(rel + b"/again"), self._bytes())
         self.stale = True
 
-    @op(3)
+    @op(3, "links")
     def copy_tree_with_links(self):
         """cp -al: a copy of a directory in which each file is a hard link."""
         src, dst = self._subdir(), self._new(b"")
@@ -649,7 +649,7 @@ def main(argv=None):
     p.add_argument("--list", action="store_true", help="print how often each operation was done")
     a = p.parse_args(argv)
     t = time.monotonic()
-    churn = Churn(a.dir, a.seed, outside=a.outside, profiles=a.profile or ("plain", "odd", "git", "sqlite"), only=a.only)
+    churn = Churn(a.dir, a.seed, outside=a.outside, profiles=a.profile or ("plain", "odd", "links", "git", "sqlite"), only=a.only)
     churn.run(a.ops, a.rate)
     took = time.monotonic() - t
     print(f"seed {a.seed}: {sum(churn.done.values())} operations, {sum(churn.missed.values())} without effect, {took:.2f} s")

@@ -36,8 +36,10 @@ void check_forget(struct world *w, bool target_lost)
 	w->check->noted = false;
 	w->check->blind = w->check->blind || target_lost;
 	w->check->peak[0] = w->check->peak[1] = 0;
-	if (!target_lost)
-		model_clear(&w->check->approved);
+	if (target_lost)
+		return;
+	model_clear(&w->check->approved);
+	w->proven_ns = 0;
 }
 
 void check_changed(struct world *w, struct bytes path)
@@ -113,6 +115,8 @@ void check_batch(struct world *w, const struct wire_batch *batch, enum session_c
 	if (w->mood.keep_deleted)
 		world_violation(w, "I8: a deletion, though all is to be kept",
 		                batch->items[0].path);
+	if (!w->mood.blind && w->now_ns - w->proven_ns > 10 * S)
+		world_violation(w, "I8: a deletion without a proof", batch->items[0].path);
 	if (w->frozen || w->paused)
 		world_violation(w, "I8: a deletion while frozen or paused", batch->items[0].path);
 	peak = c->peak[0] > c->peak[1] ? c->peak[0] : c->peak[1];

@@ -25,9 +25,11 @@ static void cut(struct world *w, struct server *s, bool zombie)
 		server_apply(w, s, s->at++);
 		s->state = was;
 	}
+	bool unsent = !zombie && s->at == 0 && world_random(w, 2);
+
 	for (size_t i = 0; i < s->count; i++) {
 		if (!s->items[i].done)
-			server_report(w, s, i, WIRE_UNKNOWN, NULL, 0);
+			server_report(w, s, i, unsent ? WIRE_UNSENT : WIRE_UNKNOWN, NULL, 0);
 	}
 	server_finish(w, s, TROUBLE_PROTOCOL, zombie);
 	if (zombie) {
@@ -188,15 +190,18 @@ static void replace(struct world *w)
 static void put_foreign(struct world *w)
 {
 	char name[8];
+	struct belief belief;
 	struct entry *e;
 
 	(void)snprintf(name, sizeof(name), "%c/%c", 'a' + (int)world_random(w, 5),
-	               'p' + (int)world_random(w, 3));
+	               (world_random(w, 2) ? 'p' : 'a') + (int)world_random(w, 3));
 	e = model_find(&w->target, path_parent(bytes_of(name)));
 	if (!e || !S_ISDIR(e->fp.mode) || model_find(&w->target, bytes_of(name)))
 		return;
 	e = model_put(&w->target, bytes_of(name));
+	ledger_get(w->ledger, bytes_of(name), &belief);
 	e->foreign = true;
+	e->unclaimed = belief.state == LEDGER_ABSENT;
 	e->fp.mode = S_IFREG | 0600;
 }
 

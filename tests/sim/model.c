@@ -63,6 +63,7 @@ void model_copy(struct model *to, const struct model *from)
 		n->fp = e->fp;
 		n->content = e->content;
 		n->foreign = e->foreign;
+		n->unclaimed = e->unclaimed;
 	}
 }
 

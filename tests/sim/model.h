@@ -13,6 +13,7 @@ struct entry {
 	struct fingerprint fp;
 	uint64_t content; /* stands for the bytes: equal contents have equal numbers */
 	bool foreign;     /* target: somebody else put it there */
+	bool unclaimed;   /* and we have never since tried to write there */
 	UT_hash_handle hh;
 };
 

@@ -128,6 +128,9 @@ void target_batch(struct world *w, const struct wire_batch *batch)
 		if (e)
 			it->seen = *e;
 		it->exclusive = is_exclusive(w, s, it);
+		e = model_find(&w->target, it->item.path);
+		if (e && s->class != SESSION_DELETE)
+			e->unclaimed = false;
 	}
 	check_scopes(w, s);
 	check_batch(w, batch, s->class);
@@ -159,6 +162,9 @@ static void tell(struct world *w, struct server *s, size_t index)
 
 	it->done = true;
 	it->late = false;
+	if (it->result == WIRE_PROVEN ||
+	    ((it->item.flags & WIRE_ITEM_SERVE) && it->result == WIRE_ACKED))
+		w->proven_ns = w->now_ns;
 	if (s->target_id != w->target_id && (it->result == WIRE_ACKED || it->result == WIRE_KEPT))
 		disown(w, s, it);
 	world_trace(w, "server %llu reports %d for %s", (unsigned long long)s->id, (int)it->result,
@@ -179,7 +185,7 @@ void server_report(struct world *w, struct server *s, size_t index, enum wire_re
 	it->fp = fp ? *fp : (struct fingerprint){0};
 	if (s->orphan || s->state != SERVER_LISTED)
 		it->done = true; /* nobody hears it */
-	else if (result != WIRE_UNKNOWN && world_random(w, 4) == 0)
+	else if (result != WIRE_UNKNOWN && result != WIRE_UNSENT && world_random(w, 4) == 0)
 		it->late = true;
 	else
 		tell(w, s, index);
@@ -240,13 +246,8 @@ static void apply_deletion(struct world *w, struct server *s, size_t i)
 	struct server_item *it = &s->items[i];
 	struct entry *t = model_find(&w->target, it->item.path);
 
-	if (t && t->foreign) { /* a name the ledger holds was taken over by somebody */
-		struct belief belief;
-
-		ledger_get(w->ledger, it->item.path, &belief);
-		if (belief.state == LEDGER_ABSENT && !s->orphan && s->state == SERVER_LISTED)
-			world_violation(w, "I8: a foreign entry is deleted", it->item.path);
-	}
+	if (t && t->foreign && t->unclaimed)
+		world_violation(w, "I8: somebody else's entry is deleted", it->item.path);
 	if (w->frozen && s->state == SERVER_LISTED && !s->orphan && s->at == 0)
 		world_violation(w, "I8: a deletion while the source is frozen", it->item.path);
 	w->deletions++;

@@ -119,7 +119,7 @@ void world_start_daemon(struct world *w)
 	        .keep_deleted = w->mood.keep_deleted,
 	        .lanes = 3,
 	        .warm = 1,
-	        .marks_limit = 64,
+	        .marks_limit = w->mood.marks_limit,
 	        .batch_marks = 8,
 	        .batch_bytes = 1 << 20,
 	        .longest_wait_ns = 2 * S,
