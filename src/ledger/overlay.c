@@ -453,6 +453,8 @@ void overlay_export(const struct overlay *o, struct overlay_export *ret)
 			export_add(ret, STORE_GROUP, (struct bytes){0}, &record);
 	}
 	for (size_t c = 0; c < ret->n; c++) {
+		if (!ret->changes[c].path.n)
+			continue;
 		ret->changes[c].path.p = ret->paths.p + at;
 		at += ret->changes[c].path.n;
 	}
