@@ -69,26 +69,11 @@ void target_forget_past(struct world *w)
 	}
 }
 
-/* A ledger that lost its last commits, or a target that came back from the past, has claims again
- * that had been given up. */
-void target_claim(struct world *w)
-{
-	struct entry *e, *next;
-
-	HASH_ITER (hh, w->target.entries, e, next) {
-		struct belief belief;
-
-		ledger_get(w->ledger, entry_path(e), &belief);
-		e->unclaimed = e->unclaimed && belief.state == LEDGER_ABSENT;
-	}
-}
-
 /* Names that came back from the past and that the ledger has let go are extras now. */
 static void adopt_foreign(struct world *w)
 {
 	struct entry *e, *next;
 
-	target_claim(w);
 	HASH_ITER (hh, w->target.entries, e, next) {
 		struct belief belief;
 
@@ -218,7 +203,6 @@ static void put_foreign(struct world *w)
 	e->foreign = true;
 	e->unclaimed = belief.state == LEDGER_ABSENT;
 	e->fp.mode = S_IFREG | 0600;
-	world_trace(w, "somebody puts %s there, unclaimed=%d", name, (int)e->unclaimed);
 }
 
 static void lose_worker(struct world *w)
