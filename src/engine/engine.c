@@ -431,8 +431,8 @@ static void engine_send_looks(struct engine *e, int64_t now_ns)
 	}
 }
 
-/* Marks that the look thread may put. A target in trouble gets marks, too: beyond its limit the path
- * set collapses. Deletions that wait for a compare must not keep it from going on. */
+/* Marks that the look thread may put. A target in trouble gets marks, too: beyond its limit the
+ * path set collapses. Deletions that wait for a compare must not keep it from going on. */
 static void engine_tell_room(struct engine *e, int64_t now_ns)
 {
 	size_t pending = pathset_pending(e->set), half = e->config.marks_limit / 2, room;

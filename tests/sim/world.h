@@ -63,7 +63,7 @@ struct world {
 	struct engine *engine;
 	bool root_wanted, paused;
 	int64_t proven_ns; /* when the engine was last told that a stamp is there */
-	size_t room; /* marks the engine would like to have */
+	size_t room;       /* marks the engine would like to have */
 	struct mood {
 		bool brake, blind, keep_deleted;
 		size_t marks_limit;
