@@ -25,10 +25,20 @@ bool hold_with_children(struct engine *e, const struct mark *m)
 	return false;
 }
 
+static void hold_free(struct hold *h)
+{
+	free(h->rule);
+	free(h);
+}
+
 /* Looked at once more: it may have reappeared before it was known to be held. */
 static void hold_path(struct engine *e, struct hold *h, const struct mark *m, int64_t now_ns)
 {
-	if (hold_has(e, m->path))
+	struct belief belief;
+
+	/* What went meanwhile is no deletion any more, and may be somebody else's by now (I8). */
+	ledger_get(e->ledger, m->path, &belief);
+	if (belief.state == LEDGER_ABSENT || hold_has(e, m->path))
 		return;
 	aged_add(&e->held_paths, m->path, m->born, m->since_ns)->hold = h->id;
 	h->count++;
@@ -57,6 +67,11 @@ void hold_add(struct engine *e, struct batch *b, const char *rule, int64_t now_n
 		free((char *)m.path.p);
 	}
 	batch_end(b, now_ns, now_ns);
+	if (h->count == 0) {
+		e->holds = h->next;
+		hold_free(h);
+		return;
+	}
 	if (h->count < 2 * h->told)
 		return;
 	h->told = h->count;
@@ -70,12 +85,6 @@ void hold_add(struct engine *e, struct batch *b, const char *rule, int64_t now_n
 bool hold_has(const struct engine *e, struct bytes path)
 {
 	return e->held_paths && aged_has(e->held_paths, path);
-}
-
-static void hold_free(struct hold *h)
-{
-	free(h->rule);
-	free(h);
 }
 
 void hold_leave(struct engine *e, struct bytes path)

@@ -3,6 +3,8 @@
  *
  *     supply.c   sessions: open ahead of need, idle, busy, retired
  *     flight.c   one batch under way: encoding, intents, reports
+ *     confirm.c  what an acknowledgement does to the ledger
+ *     look.c     what the look thread is asked for
  *     trust.c    stamps, contradictions, compare
  *     zombie.c   paths that a given-up session may still write
  *     failure.c  items that failed by themselves, and their retry times
@@ -210,6 +212,11 @@ void aged_remove(struct aged_path **set, struct bytes path);
 void aged_clear(struct aged_path **set);
 struct mark mark_copy(const struct mark *m); /* path on the heap */
 
+/* look.c */
+void look_send_all(struct engine *e, int64_t now_ns);
+void look_step_compare(struct engine *e);
+void look_tell_room(struct engine *e, int64_t now_ns);
+
 /* supply.c */
 struct supply_session *supply_idle(struct engine *e, enum session_class class);
 /* Opens what is needed: `needed` bit set of session classes. One attempt at a time. */
@@ -229,6 +236,17 @@ void supply_heard(struct engine *e, uint64_t session, int64_t now_ns);
 enum session_class flight_class(enum batch_class class);
 /* Sends `batch` (may be NULL: stamps only) on an idle session. */
 void flight_send(struct engine *e, struct supply_session *s, struct batch *batch, int64_t now_ns);
+/* Sent and not to be believed: looked at again, and its content compared. */
+void flight_again(struct engine *e, struct flight *f, size_t i, int64_t now_ns,
+                  int64_t not_before_ns);
+
+/* confirm.c */
+/* False: not recorded, because names are believed held below what is no directory. */
+bool flight_confirm(struct engine *e, const struct mark *m, const struct wire_result_item *r,
+                    int64_t now_ns);
+void flight_was_approved(struct engine *e, struct bytes path);
+void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wire_result_item *r,
+                  int64_t now_ns);
 /* Whether the target is believed to hold something below. */
 bool flight_has_below(struct engine *e, struct bytes dir);
 /* Deletions under way that nothing is known about yet. */

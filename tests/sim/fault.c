@@ -69,11 +69,26 @@ void target_forget_past(struct world *w)
 	}
 }
 
+/* A ledger that lost its last commits, or a target that came back from the past, has claims again
+ * that had been given up. */
+void target_claim(struct world *w)
+{
+	struct entry *e, *next;
+
+	HASH_ITER (hh, w->target.entries, e, next) {
+		struct belief belief;
+
+		ledger_get(w->ledger, entry_path(e), &belief);
+		e->unclaimed = e->unclaimed && belief.state == LEDGER_ABSENT;
+	}
+}
+
 /* Names that came back from the past and that the ledger has let go are extras now. */
 static void adopt_foreign(struct world *w)
 {
 	struct entry *e, *next;
 
+	target_claim(w);
 	HASH_ITER (hh, w->target.entries, e, next) {
 		struct belief belief;
 
@@ -203,6 +218,7 @@ static void put_foreign(struct world *w)
 	e->foreign = true;
 	e->unclaimed = belief.state == LEDGER_ABSENT;
 	e->fp.mode = S_IFREG | 0600;
+	world_trace(w, "somebody puts %s there", name);
 }
 
 static void lose_worker(struct world *w)
@@ -212,14 +228,45 @@ static void lose_worker(struct world *w)
 	engine_worker_died(w->engine, w->now_ns);
 }
 
+/* What happens to the daemon's surroundings, and what people do. */
+static void other_fault(struct world *w, uint32_t which)
+{
+	switch (which) {
+	case 0:
+		w->paused = !w->paused;
+		engine_set_paused(w->engine, w->paused, w->now_ns);
+		return;
+	case 1:
+		if (world_random(w, 3) == 0)
+			lose_worker(w);
+		return;
+	case 2:
+		if (world_random(w, 4) == 0)
+			engine_compare(w->engine, world_random(w, 2) ? MARK_CONTENT : MARK_QUICK,
+			               world_random(w, 2) ? w->drain : BORN_NONE, w->now_ns);
+		return;
+	case 3: /* the ledger's disk is full */
+		memstore_fail(w->store, ENOSPC);
+		w->sick_until_ns = w->now_ns + (int64_t)world_random(w, 20) * S;
+		return;
+	default:
+		(void)snprintf(w->immutable, sizeof(w->immutable), "%c",
+		               'a' + (int)world_random(w, 5));
+		w->immutable_until_ns = w->now_ns + (int64_t)world_random(w, 60) * S;
+		return;
+	}
+}
+
 void target_fault(struct world *w)
 {
 	struct server *s = w->servers;
+	uint32_t which;
 
 	if (w->quiet)
 		return;
 	w->faults++;
-	switch (world_random(w, 18)) {
+	which = world_random(w, 18);
+	switch (which) {
 	case 0:
 		w->down = true;
 		w->down_until_ns = w->now_ns + (int64_t)world_random(w, 30) * S;
@@ -249,26 +296,11 @@ void target_fault(struct world *w)
 		engine_set_frozen(w->engine, w->frozen, w->now_ns);
 		return;
 	case 8:
-		w->paused = !w->paused;
-		engine_set_paused(w->engine, w->paused, w->now_ns);
-		return;
 	case 9:
-		if (world_random(w, 3) == 0)
-			lose_worker(w);
-		return;
 	case 10:
-		if (world_random(w, 4) == 0)
-			engine_compare(w->engine, world_random(w, 2) ? MARK_CONTENT : MARK_QUICK,
-			               world_random(w, 2) ? w->drain : BORN_NONE, w->now_ns);
-		return;
-	case 11: /* the ledger's disk is full */
-		memstore_fail(w->store, ENOSPC);
-		w->sick_until_ns = w->now_ns + (int64_t)world_random(w, 20) * S;
-		return;
+	case 11:
 	case 12:
-		(void)snprintf(w->immutable, sizeof(w->immutable), "%c",
-		               'a' + (int)world_random(w, 5));
-		w->immutable_until_ns = w->now_ns + (int64_t)world_random(w, 60) * S;
+		other_fault(w, which - 8);
 		return;
 	default:
 		if (s)

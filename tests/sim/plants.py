@@ -66,7 +66,7 @@ PLANTS = [
     ("the brake does not count what is under way", "src/engine/engine.c",
      " + flight_deletions(e);\n	char rule", ";\n	char rule"),
     ("a zombie may write what is confirmed meanwhile, and a restart forgets it",
-     "src/engine/flight.c",
+     "src/engine/confirm.c",
      "		ledger_confirm_gone(e->ledger, m->path);\n		zombie_intend(e, m->path, true);",
      "		ledger_confirm_gone(e->ledger, m->path);"),
 ]

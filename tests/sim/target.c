@@ -171,7 +171,7 @@ static void tell(struct world *w, struct server *s, size_t index)
 	            it->path);
 	if (engine_report(w->engine, &m, w->now_ns) < 0)
 		world_violation(w, "the engine refuses a true report", bytes_of(it->path));
-	if (s->class == SESSION_DELETE)
+	if (s->class == SESSION_DELETE && (it->result == WIRE_ACKED || it->result == WIRE_KEPT))
 		check_gone(w, it->item.path);
 }
 

@@ -159,6 +159,7 @@ void world_crash(struct world *w)
 	engine_free(w->engine);
 	ledger_drop(w->ledger);
 	world_start_daemon(w);
+	target_claim(w);
 }
 
 static void world_run_engine(struct world *w)

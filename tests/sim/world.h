@@ -103,6 +103,7 @@ void target_forget_past(struct world *w);
 /* A session's host went down, and nobody can know yet. */
 bool target_unnoticed(const struct world *w);
 void target_orphan_all(struct world *w);
+void target_claim(struct world *w);
 void target_free(struct world *w);
 
 /* check.c */

@@ -1,0 +1,147 @@
+/*
+ * confirm: what an acknowledgement is worth, and what it does to the ledger (I9, I11).
+ */
+#include "base/mem.h"
+#include "engine/internal.h"
+
+/* The receiver's quick check saw the size and time that the target was known to have, and sent
+ * nothing; but the source's ctime says that the file was written since: its time was put back
+ * between look and list. */
+static bool flight_fooled(struct engine *e, const struct mark *m, const struct wire_result_item *r)
+{
+	struct belief known;
+
+	if (m->action != MARK_QUICK || (r->flags & WIRE_DATA_SENT) || (m->flags & MARK_FRESH) ||
+	    !S_ISREG(r->fp.mode))
+		return false;
+	ledger_get(e->ledger, m->path, &known);
+	return (known.state & LEDGER_CONFIRMED) && known.fp.size == r->fp.size &&
+	       known.fp.mtime_ns == r->fp.mtime_ns &&
+	       (known.fp.ctime_ns != r->fp.ctime_ns || known.fp.ino != r->fp.ino);
+}
+
+static bool flight_first_name(struct bytes name, const struct belief *belief, void *arg)
+{
+	(void)name;
+	(void)belief;
+	*(bool *)arg = true;
+	return false;
+}
+
+bool flight_has_below(struct engine *e, struct bytes dir)
+{
+	bool found = false;
+
+	ledger_list(e->ledger, dir, flight_first_name, &found);
+	return found;
+}
+
+/* Confirmed as sent. But what is no directory cannot stand above names that are believed held: the
+ * answer is older than they are, and recording it would forget them (I11). */
+bool flight_confirm(struct engine *e, const struct mark *m, const struct wire_result_item *r,
+                    int64_t now_ns)
+{
+	if (!S_ISDIR(r->fp.mode) && !e->config.keep_deleted && flight_has_below(e, m->path))
+		return false;
+	ledger_confirm(e->ledger, m->path, &r->fp);
+	zombie_intend(e, m->path, false);
+	trust_confirmed(e, m->path, now_ns);
+	return true;
+}
+
+/* What a person let go is no loss: it does not hold up what is deleted afterwards. */
+void flight_was_approved(struct engine *e, struct bytes path)
+{
+	if (!aged_has(e->approved, path))
+		return;
+	aged_remove(&e->approved, path);
+	brake_forgive(&e->brake, 1);
+}
+
+enum { NAMES_ASKED = 64 };
+
+struct flight_names {
+	struct buf paths; /* le16 length, path */
+	size_t n;
+};
+
+static bool flight_add_name(struct bytes path, void *arg)
+{
+	struct flight_names *names = arg;
+
+	buf_add_le16(&names->paths, (uint16_t)path.n);
+	buf_add_bytes(&names->paths, path);
+	return ++names->n < NAMES_ASKED;
+}
+
+/* A name that turned out to have other links than it was looked at with, or whose partner was
+ * confirmed when it had one, was sent without the others: the target has a copy. They are sent
+ * together. */
+static void flight_join(struct engine *e, const struct mark *m, const struct fingerprint *fp,
+                        int64_t now_ns)
+{
+	struct mark joint = {
+	        .action = MARK_META, .born = m->born, .since_ns = m->since_ns, .link = fp->ino};
+	bool apart = fp->nlink > 1 && m->link != fp->ino;
+	struct flight_names names = {.n = 0};
+	struct cursor c;
+
+	buf_init(&names.paths, 1u << 20);
+	ledger_aliases(e->ledger, fp->dev, fp->ino, flight_add_name, &names);
+	for (c = cursor_of(buf_bytes(&names.paths)); !apart && cursor_left(&c);) {
+		struct bytes path = cursor_take(&c, cursor_le16(&c));
+		struct belief b;
+
+		if (bytes_equal(path, m->path) || pathset_has(e->set, path))
+			continue;
+		ledger_get(e->ledger, path, &b);
+		apart = (b.state & LEDGER_CONFIRMED) && (fp->nlink == 1 || b.fp.nlink == 1);
+	}
+	for (c = cursor_of(buf_bytes(&names.paths)); apart && cursor_left(&c);) {
+		joint.path = cursor_take(&c, cursor_le16(&c));
+		if (bytes_equal(joint.path, m->path) || !pathset_has(e->set, joint.path))
+			pathset_put(e->set, &joint, now_ns);
+	}
+	buf_done(&names.paths);
+}
+
+void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wire_result_item *r,
+                  int64_t now_ns)
+{
+	size_t item = r->index;
+	const struct mark *m = batch_mark(f->batch, i);
+
+	e->confirmed++;
+	e->last_confirmed_ns = now_ns;
+	e->confirmed_since = true;
+	failure_gone(e, m->path);
+	if (f->class == SESSION_DELETE) {
+		ledger_confirm_gone(e->ledger, m->path);
+		zombie_intend(e, m->path, true);
+		flight_was_approved(e, m->path);
+		batch_ack(f->batch, i, now_ns);
+		return;
+	}
+	if (flight_fooled(e, m, r)) {
+		batch_nack(f->batch, i, MARK_CONTENT, now_ns, now_ns);
+		return;
+	}
+	if (!flight_confirm(e, m, r, now_ns)) { /* their deletion goes first */
+		flight_again(e, f, i, now_ns, now_ns + NS_PER_S);
+		return;
+	}
+	if ((r->fp.nlink > 1 || (m->flags & MARK_FRESH)) && !S_ISDIR(r->fp.mode))
+		flight_join(e, m, &r->fp, now_ns);
+	/* A name that joins its other links is made anew, too. */
+	if ((r->flags & WIRE_WAS_NEW) && f->known[item] == (r->fp.mode & S_IFMT) &&
+	    (S_ISDIR(r->fp.mode) || r->fp.nlink == 1))
+		trust_contradiction(e, m->path, now_ns);
+	if (r->flags & WIRE_RACY) {
+		flight_again(e, f, i, now_ns, now_ns + e->config.racy_window_ns);
+		return;
+	}
+	batch_ack(f->batch, i, now_ns);
+	/* A mark put meanwhile may be a look that must not lose why it was put. */
+	if (!pathset_has(e->set, m->path))
+		aged_remove(&e->content_due, m->path);
+}
