@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "daemon/connect_args.h"
 #include "daemon/runtime.h"
 
 void job_log(struct job *j, int level, const char *id, const char *fmt, ...)
@@ -130,37 +131,6 @@ static const struct engine_ops job_ops = {
 };
 
 /* --- options --- */
-
-static char *job_map(const char *name, bool is_id)
-{
-	return name && !is_id ? mem_printf("*:%s", name) : NULL;
-}
-
-static void job_set_session_options(struct job *j)
-{
-	const struct config_options *o = &j->config->options;
-
-	j->usermap = job_map(o->chown.user, o->chown.user_is_id);
-	j->groupmap = job_map(o->chown.group, o->chown.group_is_id);
-	j->session_options = (struct session_options){
-	        .perms = o->keep & CONFIG_KEEP_MODE,
-	        .owner = (o->keep & CONFIG_KEEP_OWNER) || o->chown.user,
-	        .group = (o->keep & CONFIG_KEEP_GROUP) || o->chown.group,
-	        .times = o->keep & CONFIG_KEEP_TIMES,
-	        .links = true,
-	        .devices = o->keep & CONFIG_KEEP_DEVICES,
-	        .hard_links = o->keep & CONFIG_KEEP_LINKS,
-	        .numeric_ids = o->numeric_ids,
-	        .sparse = o->sparse,
-	        .fsync = o->fsync,
-	        .compress = o->compress,
-	        .timeout_s = (unsigned)(o->timeout_ns / NS_PER_S),
-	        .min_digest = 1,
-	        .protocol_max = 32,
-	        .usermap = j->usermap,
-	        .groupmap = j->groupmap,
-	};
-}
 
 /* What must be compared anew when it changes. FNV-1a over the bytes of the values. */
 static uint64_t job_options_hash(const struct config_options *o)
@@ -370,7 +340,7 @@ int job_start(struct tree *t, const struct config_job *config, struct err *err)
 		free(j);
 		return r;
 	}
-	job_set_session_options(j);
+	connect_options(&config->options, &j->session_options, &j->usermap, &j->groupmap);
 	job_new_engine(j);
 	(void)uv_timer_init(&t->instance->loop, &j->timer);
 	j->timer.data = j;
