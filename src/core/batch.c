@@ -319,7 +319,9 @@ void batch_nack(struct batch *b, size_t i, enum mark_action action, int64_t now_
 		heap_fix(&set->born, e);
 		e->remark = newer->remark;
 		e->put_ns = newer->put_ns;
-		e->ready_ns = newer->ready_ns;
+		e->ready_ns = pending_waits(&newer->mark) && !pending_waits(&e->mark)
+		                      ? INT64_MIN
+		                      : newer->ready_ns;
 		if (newer->not_before_ns > not_before_ns)
 			e->not_before_ns = newer->not_before_ns;
 		pending_free(set, newer);

@@ -92,20 +92,52 @@ void pathset_put(struct pathset *set, const struct mark *mark, int64_t now_ns)
 	collapse_to_limit(set);
 }
 
-void pathset_settle(struct pathset *set, struct bytes path, int64_t now_ns)
+static bool settle(struct pathset *set, struct node *node)
 {
-	struct node *node = node_find(set, path);
-	struct entry *e = node ? node->pending : NULL;
+	struct entry *e = node->pending;
 
-	pathset_tell(set, now_ns);
-	if (!e || node->flight || e->mark.scope == MARK_SUBTREE)
-		return;
-	node->pins++;
+	if (!e || node->flight || e->mark.action == MARK_DELETE)
+		return false;
 	pending_detach(set, e);
 	pending_free(set, e);
 	pending_wake_list(set, &node->waiters);
-	node->pins--;
-	node_release(set, node);
+	return true;
+}
+
+void pathset_settle(struct pathset *set, struct bytes path,
+                    void (*settled)(struct bytes path, void *arg), void *arg, int64_t now_ns)
+{
+	struct node *top = node_find(set, path), **below = NULL;
+	size_t n = 0, cap = 0;
+
+	pathset_tell(set, now_ns);
+	if (!top)
+		return;
+	/* Released at the end: a node without marks takes its empty parents along. */
+	for (struct node *node = top; node; node = node_next(node, top, node->pending_below > 0)) {
+		if (!node->pending)
+			continue;
+		if (n == cap) {
+			cap = cap ? 2 * cap : 8;
+			below = mem_realloc(below, cap, sizeof(*below));
+		}
+		node->pins++;
+		below[n++] = node;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct bytes at;
+
+		if (!settle(set, below[i]))
+			continue;
+		at = node_path(below[i]);
+		settled(at, arg);
+		free((char *)at.p);
+	}
+	for (size_t i = 0; i < n; i++) {
+		below[i]->pins--;
+		node_release(set, below[i]);
+	}
+	free(below);
 }
 
 size_t pathset_pending(const struct pathset *set)
@@ -170,6 +202,13 @@ void pathset_each(struct pathset *set, struct bytes dir,
 				return;
 		}
 	}
+}
+
+const struct batch *pathset_flight(const struct pathset *set, struct bytes path)
+{
+	const struct node *node = node_find(set, path);
+
+	return node && node->flight ? node->flight->batch : NULL;
 }
 
 bool pathset_has(const struct pathset *set, struct bytes path)

@@ -55,9 +55,11 @@ void pathset_free(struct pathset *set); /* batches must have been ended before *
 /* Adds a mark (the path is copied). Merges with a pending one; collapses when over the limit. */
 void pathset_put(struct pathset *set, const struct mark *mark, int64_t now_ns);
 
-/* A look has found that there is nothing to do for `path`: its pending ENTRY mark leaves, unless
- * the path is in flight (whose end decides). What lies below is not concerned. */
-void pathset_settle(struct pathset *set, struct bytes path, int64_t now_ns);
+/* `path` is neither at the source nor believed at the target: what is pending for it and below
+ * leaves, except deletions and what is in flight (whose end decides). `settled` is told each path
+ * that left and must not change the set. */
+void pathset_settle(struct pathset *set, struct bytes path,
+                    void (*settled)(struct bytes path, void *arg), void *arg, int64_t now_ns);
 
 size_t pathset_pending(const struct pathset *set);   /* marks not in flight */
 size_t pathset_in_flight(const struct pathset *set); /* marks in batches */
@@ -110,6 +112,8 @@ void pathset_each(struct pathset *set, struct bytes dir,
                   bool (*fn)(const struct mark *mark, bool in_flight, void *arg), void *arg);
 /* Whether `path` itself is pending or in flight. */
 bool pathset_has(const struct pathset *set, struct bytes path);
+/* The batch in which `path` itself is in flight (not: being looked at); NULL when in none. */
+const struct batch *pathset_flight(const struct pathset *set, struct bytes path);
 /* Bit set of 1 << enum batch_class (1 << BATCH_CLASSES: looks) for which a mark is due by its time
  * and not known to be blocked. */
 unsigned pathset_ready(struct pathset *set, int64_t now_ns);

@@ -184,6 +184,11 @@ void pending_attach(struct pathset *set, struct entry *e);
 void pending_detach(struct pathset *set, struct entry *e);
 /* Puts `next` on top of e; wakes who waited for what e was. */
 void pending_merge(struct pathset *set, struct entry *e, const struct mark *next, int64_t ready_ns);
+/* The mark has a time of its own before which it is not ready. */
+static inline bool pending_waits(const struct mark *m)
+{
+	return m->flags & (MARK_HOT | MARK_BRIEF);
+}
 /* What was known about it is stale. */
 void pending_turn_look(struct pathset *set, struct entry *e);
 void pending_schedule(struct pathset *set, struct entry *e);

@@ -93,6 +93,7 @@ struct engine *engine_new(const struct engine_config *config, struct ledger *led
 	e->failed_next_ns = e->recheck_ns = INT64_MAX;
 	e->last_need_ns = now_ns;
 	e->generation_ns = now_ns;
+	e->types_unsure = true; /* as it may have been before */
 	e->set = pathset_new(e->config.marks_limit, e->config.longest_wait_ns);
 	brake_init(&e->brake, &config->brake);
 	engine_count(e, now_ns);
@@ -178,14 +179,22 @@ void engine_well(struct engine *e, int64_t now_ns)
 	e->text[0] = '\0';
 }
 
+static void engine_let_go(struct bytes path, void *arg)
+{
+	struct engine *e = arg;
+
+	aged_remove(&e->content_due, path);
+	failure_gone(e, path);
+}
+
 /* Whether a mark that only says something about a pending one is to be put. A name that is neither
- * at the source nor at the target settles what was pending for it. */
+ * at the source nor at the target settles what was pending for it, and below: what is in a
+ * directory that was never sent before it left has no deletion of its own. */
 static bool engine_concerns_pending(struct engine *e, const struct mark *m, int64_t now_ns)
 {
 	if (m->action == MARK_DELETE) {
-		pathset_settle(e->set, m->path, now_ns);
-		aged_remove(&e->content_due, m->path);
-		failure_gone(e, m->path);
+		pathset_settle(e->set, m->path, engine_let_go, e, now_ns);
+		engine_let_go(m->path, e);
 		return false;
 	}
 	return pathset_has(e->set, m->path);

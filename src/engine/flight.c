@@ -65,6 +65,16 @@ static bool flight_needs(struct engine *e, struct flight *f, const struct mark *
 	return belief.state != LEDGER_ABSENT && !hold_has(e, m->path);
 }
 
+/* A deletion of a directory spares what is none, so only what surely is one goes as such: the mark
+ * may be older than the last answer about its name. */
+static bool flight_is_dir(const struct engine *e, const struct flight *f, const struct mark *m,
+                          uint32_t known)
+{
+	if (f->class != SESSION_DELETE)
+		return m->flags & MARK_DIR;
+	return S_ISDIR(known) && !e->types_unsure;
+}
+
 static size_t flight_collect(struct engine *e, struct flight *f, struct wire_item *items,
                              int64_t now_ns)
 {
@@ -80,11 +90,11 @@ static size_t flight_collect(struct engine *e, struct flight *f, struct wire_ite
 			continue;
 		}
 		f->mark_of[count] = i;
-		items[count++] =
-		        (struct wire_item){m->path,
-		                           (uint8_t)((m->flags & MARK_DIR ? WIRE_ITEM_DIR : 0) |
-		                                     (m->action == MARK_META ? WIRE_ITEM_META : 0)),
-		                           0};
+		items[count] =
+		        (struct wire_item){m->path, m->action == MARK_META ? WIRE_ITEM_META : 0, 0};
+		if (flight_is_dir(e, f, m, f->known[count]))
+			items[count].flags |= WIRE_ITEM_DIR;
+		count++;
 	}
 	return count;
 }
@@ -151,6 +161,7 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 		struct wire_batch wire = {f->id, s->id, items, count};
 
 		flight_intend(e, items, f->marks);
+		context_intend(e, f, items, f->marks);
 		s->state = SUPPLY_BUSY;
 		s->since_ns = now_ns;
 		if (f->marks)
@@ -306,36 +317,6 @@ static void flight_stamp_result(struct engine *e, struct flight *f, size_t item,
 	}
 }
 
-/* An ancestor that rode along: confirmed, or moved meanwhile and due for its attributes. */
-static void flight_context(struct engine *e, const struct flight *f,
-                           const struct wire_result_item *r, int64_t now_ns)
-{
-	struct belief belief;
-
-	if (e->config.trace)
-		engine_say(e, LOG_DEBUG, "item.context", "path=%s batch=%llu result=%s mtime=%lld",
-		           path_show(r->path), (unsigned long long)f->id,
-		           wire_result_word((enum wire_result)r->result),
-		           (long long)r->fp.mtime_ns);
-
-	if (r->path.n && !path_valid(r->path))
-		return;
-	if (r->result == WIRE_CONTEXT) {
-		ledger_get(e->ledger, r->path, &belief);
-		/* An intent on it belongs to a flight of its own. */
-		if (!(belief.state & LEDGER_INTENDED))
-			ledger_confirm(e->ledger, r->path, &r->fp);
-		return;
-	}
-	struct mark m = {.path = r->path,
-	                 .action = MARK_META,
-	                 .flags = MARK_DIR,
-	                 .born = f->born,
-	                 .since_ns = now_ns};
-
-	pathset_put(e->set, &m, now_ns);
-}
-
 /* A worker is not to be believed blindly: what it reports must make sense for the batch. */
 static bool flight_credible(const struct flight *f, const struct wire_result_item *r)
 {
@@ -370,7 +351,7 @@ int engine_report(struct engine *e, const struct wire_report *m, int64_t now_ns)
 		if (!flight_credible(f, r))
 			return -EPROTO;
 		if (r->result == WIRE_CONTEXT || r->result == WIRE_CONTEXT_MOVED) {
-			flight_context(e, f, r, now_ns);
+			context_result(e, f, r, now_ns);
 			continue;
 		}
 		if (flight_spoke(r))
@@ -447,6 +428,7 @@ void flight_lost(struct engine *e, struct flight *f, bool zombie, int64_t now_ns
 		if (!f->answered[i])
 			flight_mark_result(e, f, f->mark_of[i], &unknown, now_ns);
 	}
+	context_end(e, f, f->broken || zombie, now_ns);
 	if (f->batch)
 		batch_end(f->batch, now_ns, now_ns);
 	flight_free(e, f);

@@ -61,11 +61,19 @@ struct flight {
 	uint64_t proof, serve; /* generations asked for and written; 0: none */
 	bool clean;            /* no item failed so far */
 	int64_t sent_ns;
-	int64_t ready_ns;    /* of its session */
-	bool heals;          /* its proof ends the compare */
-	bool served, proved; /* its stamps: confirmed */
-	uint64_t born;       /* oldest of its marks: what its directories wait for */
-	bool broken;         /* its session did not come to its end */
+	int64_t ready_ns;         /* of its session */
+	bool heals;               /* its proof ends the compare */
+	bool served, proved;      /* its stamps: confirmed */
+	uint64_t born;            /* oldest of its marks: what its directories wait for */
+	bool broken;              /* its session did not come to its end */
+	struct context *contexts; /* intended and not reported yet */
+	UT_hash_handle hh;
+};
+
+/* An ancestor that the target did not have when the flight was sent. */
+struct context {
+	char *p;
+	size_t n;
 	UT_hash_handle hh;
 };
 
@@ -160,6 +168,9 @@ struct engine {
 	int64_t trusted_from_ns; /* sessions opened before prove nothing: trouble was later */
 	uint64_t trial; /* stamp written since trust was lost; what proves it at the end of the
 	                 * compare has been the same target throughout. 0: none yet */
+	/* The ledger may be wrong about the types of what is to be deleted: the target may have
+	 * been put back to an earlier state. Until all deletions found meanwhile have gone. */
+	bool types_unsure;
 	bool confirmed_since, probe_due, unproven, stamp_refused, compare_running;
 	uint64_t compare_token;
 	int64_t contradiction_ns[CONTRADICTIONS];
@@ -239,6 +250,15 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 /* Sent and not to be believed: looked at again, and its content compared. */
 void flight_again(struct engine *e, struct flight *f, size_t i, int64_t now_ns,
                   int64_t not_before_ns);
+
+/* context.c */
+/* Intends the ancestors of the items that the target is not believed to hold. */
+void context_intend(struct engine *e, struct flight *f, const struct wire_item *items, size_t n);
+/* An ancestor that rode along: confirmed, and due for its attributes if it moved meanwhile. */
+void context_result(struct engine *e, struct flight *f, const struct wire_result_item *r,
+                    int64_t now_ns);
+/* `unknown`: the session broke off, so what was not reported may be at the target. */
+void context_end(struct engine *e, struct flight *f, bool unknown, int64_t now_ns);
 
 /* confirm.c */
 /* False: not recorded, because names are believed held below what is no directory. */

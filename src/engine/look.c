@@ -57,6 +57,8 @@ void look_step_compare(struct engine *e)
 {
 	if (pathset_pending(e->set) || pathset_in_flight(e->set) || e->looks)
 		return;
+	if (e->crawled && !e->unproven && !e->aside && !e->holds)
+		e->types_unsure = false;
 	e->comparing = false;
 	aged_clear(&e->content_due);
 }

@@ -164,7 +164,7 @@ static void trust_compare(struct engine *e, const char *why, int64_t now_ns)
 		           "%s. The tree is compared with the target; deletions wait until that is "
 		           "done",
 		           why);
-	e->unproven = true;
+	e->unproven = e->types_unsure = true;
 	e->trial = 0;
 	supply_close_idle(e, now_ns);
 	engine_compare(e, MARK_QUICK, BORN_NONE, now_ns);
@@ -332,6 +332,7 @@ void trust_away(struct engine *e, int64_t since_ns, enum sight how, int64_t now_
 
 	if (away_ns < AWAY_NS && how != SIGHT_REFUSED)
 		return;
+	e->types_unsure = true;
 	if (how != SIGHT_GAP) {
 		e->probe_due = true; /* another one? not only the next change is to tell */
 		e->proven_ns = 0;

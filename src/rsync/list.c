@@ -111,8 +111,7 @@ static int check_names(const struct ordered *list, size_t n, const struct sessio
 		if (list[i].e->content_dir)
 			paths[m++] = list[i].e->path;
 	for (size_t i = 0; i < nrisks; i++)
-		if (risks[i].dir)
-			paths[m++] = risks[i].path;
+		paths[m++] = risks[i].path;
 	qsort(paths, m, sizeof(*paths), compare_paths);
 	for (size_t i = 0; i < nrisks; i++) {
 		struct bytes parent = path_parent(risks[i].path);

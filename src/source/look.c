@@ -101,13 +101,16 @@ static void report_gone(struct source *s, const struct view *v, const struct loo
 		if (!(look->jobs & s->attached & 1u << job))
 			continue;
 		ledger_get(s->jobs[job].ledger, buf_bytes(&s->path), &belief);
-		if (belief.state != LEDGER_ABSENT)
+		if (belief.state != LEDGER_ABSENT) {
 			gone_report(s, job, &belief, look);
-		else if (look->bits) { /* a mark for it may wait all the same */
+			continue;
+		}
+		/* A mark for it, or for what was below it, may wait all the same. */
+		if (look->bits || look->request)
 			outbox_mark(s, job, buf_bytes(&s->path), look, MARK_DELETE, MARK_IF_PENDING,
 			            0, 0);
+		if (look->bits)
 			report_passed(s, v, job, look);
-		}
 	}
 }
 

@@ -232,13 +232,12 @@ static void list_present(struct lister *l, uint32_t index)
 	}
 }
 
-/* Deleted as a directory by this very list. */
-static bool is_doomed_dir(struct lister *l, struct bytes path)
+/* Deleted by this very list. */
+static bool is_doomed(struct lister *l, struct bytes path)
 {
 	const struct part *part = cargo_find(l->cargo, path);
 
-	return part && part->kind == PART_DELETION &&
-	       (l->cargo->batch.items[part->item].flags & WIRE_ITEM_DIR);
+	return part && part->kind == PART_DELETION;
 }
 
 static void list_deletion(struct lister *l, uint32_t index)
@@ -259,8 +258,8 @@ static void list_deletion(struct lister *l, uint32_t index)
 		cargo_answer(l->cargo, index, WIRE_VANISHED, BYTES("is there again"));
 		return;
 	}
-	if (parent->doomed && !is_doomed_dir(l, parent->path)) {
-		/* Its directory is neither listed nor deleted as one: not in this list. */
+	if (parent->doomed && !is_doomed(l, parent->path)) {
+		/* Its directory is neither listed nor deleted: not in this list. */
 		cargo_answer(l->cargo, index, WIRE_VANISHED, BYTES("its directory goes first"));
 		return;
 	}

@@ -193,6 +193,7 @@ static void replace(struct world *w)
 		return;
 	world_trace(w, "fault: the target is replaced");
 	w->replaced = true;
+	w->replaced_ns = w->now_ns;
 	check_forget(w, true);
 	w->target_id++;
 	if (world_random(w, 2))

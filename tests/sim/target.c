@@ -251,6 +251,12 @@ static void apply_deletion(struct world *w, struct server *s, size_t i)
 	if (w->frozen && s->state == SERVER_LISTED && !s->orphan && s->at == 0)
 		world_violation(w, "I8: a deletion while the source is frozen", it->item.path);
 	w->deletions++;
+	/* What is to go as a directory spares what is none, without a word. In a target that was
+	 * replaced within the age of a proof it stays as an extra. */
+	if (t && (it->item.flags & WIRE_ITEM_DIR) && !S_ISDIR(t->fp.mode)) {
+		t->foreign = t->foreign || w->now_ns - w->replaced_ns <= 10 * S;
+		t = NULL;
+	}
 	if (t && S_ISDIR(t->fp.mode) && model_has_below(&w->target, it->item.path)) {
 		t->foreign = true; /* not ours any more */
 		server_report(w, s, i, WIRE_KEPT, NULL, 0);

@@ -53,6 +53,7 @@ struct world {
 	char immutable[64];                        /* nothing can be done about this name there */
 	int64_t immutable_until_ns, sick_until_ns; /* sick: the ledger's store cannot be written */
 	bool replaced; /* and nothing has been changed since everything was quiet */
+	int64_t replaced_ns;
 	int64_t down_until_ns, full_until_ns;
 	struct server *servers;
 	uint64_t next_session;

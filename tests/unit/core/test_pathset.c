@@ -255,6 +255,52 @@ static void hot_marks_wait_for_the_longest_wait_unless_closed(void **state)
 	ack_all(expect(take(set, BATCH_QUICK), "hot"));
 }
 
+static void look_that_took_in_a_hot_mark_does_not_wait(void **state)
+{
+	struct pathset *set = *state;
+	struct batch *b;
+
+	put(set, "f", MARK_QUICK, 0);
+	b = expect(take(set, BATCH_QUICK), "f");
+	put(set, "f", MARK_QUICK, MARK_HOT);
+	batch_nack(b, 0, MARK_LOOK, now, now);
+	batch_end(b, now, now);
+	now += SECOND;
+	b = pathset_take_looks(set, 9, false, now);
+	assert_non_null(b);
+	ack_all(b);
+}
+
+static void count_settled(struct bytes path, void *arg)
+{
+	assert_true(path_below(path, BYTES("d")) || bytes_equal(path, BYTES("d")));
+	++*(int *)arg;
+}
+
+static void settled_directory_takes_along_what_is_below_but_not_deletions_and_flights(void **state)
+{
+	struct pathset *set = *state;
+	struct batch *b;
+	int n = 0;
+
+	put(set, "d/flies", MARK_QUICK, 0);
+	b = expect(take(set, BATCH_QUICK), "d/flies");
+	put(set, "d/flies", MARK_QUICK, 0);
+	put(set, "d", MARK_QUICK, NEW_DIR);
+	put(set, "d/hot", MARK_QUICK, MARK_HOT);
+	put(set, "d/e/new", MARK_QUICK, MARK_FRESH);
+	put(set, "d/goes", MARK_DELETE, 0);
+	put(set, "dd", MARK_QUICK, 0);
+	pathset_settle(set, BYTES("d"), count_settled, &n, now);
+	assert_int_equal(n, 3);
+	ack_all(b);
+	now += 2 * SECOND;
+	ack_all(expect(take_of(set, 1u << BATCH_DELETE, 9, false), "d/goes"));
+	ack_all(expect(take(set, BATCH_QUICK), "dd d/flies"));
+	nothing(set);
+	pathset_settle(set, BYTES("unknown"), count_settled, &n, now);
+}
+
 static void classes_are_split_and_the_oldest_decides(void **state)
 {
 	struct pathset *set = *state;
@@ -727,6 +773,8 @@ int main(void)
 	        CASE(marked_in_flight_waits_twice_the_flight),
 	        CASE(marked_just_after_its_ack_waits_at_most_a_second),
 	        CASE(hot_marks_wait_for_the_longest_wait_unless_closed),
+	        CASE(look_that_took_in_a_hot_mark_does_not_wait),
+	        CASE(settled_directory_takes_along_what_is_below_but_not_deletions_and_flights),
 	        CASE(classes_are_split_and_the_oldest_decides),
 	        CASE(low_marks_go_only_when_asked),
 	        CASE(limits_hold_but_one_mark_may_exceed_the_bytes),

@@ -549,7 +549,8 @@ static void model_back(struct world *w, struct name *n, struct slot *from, enum 
 	if (n->pending.there) {
 		merge(&back.mark, &n->pending.mark);
 		back.put = n->pending.put;
-		back.ready = n->pending.ready;
+		back.ready = n->pending.mark.flags & ~back.mark.flags & MARK_HOT ? INT64_MIN
+		                                                                 : n->pending.ready;
 		back.remark = n->pending.remark;
 		if (n->pending.not_before > not_before)
 			back.not_before = n->pending.not_before;

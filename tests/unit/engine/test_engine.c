@@ -417,6 +417,58 @@ static void deletion_of_a_name_that_is_not_believed_held_is_not_sent(void **stat
 	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
 }
 
+static int report_context(struct rig *r, const struct rig_batch *b, const char *path,
+                          enum wire_result result)
+{
+	struct wire_result_item item = {.path = bytes_of(path),
+	                                .result = (uint8_t)result,
+	                                .fp = {.mode = S_IFDIR | 0755, .nlink = 2, .ino = 7}};
+	struct wire_report m = {b->id, &item, 1};
+
+	return engine_report(r->engine, &m, r->now_ns);
+}
+
+static void ancestor_that_the_target_lacks_is_intended_with_what_is_below(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *b;
+
+	rig_put(r, "d/e/a", MARK_QUICK, MARK_FRESH);
+	b = rig_find(r, "d/e/a");
+	assert_int_equal(rig_belief(r, "d"), LEDGER_INTENDED);
+	assert_int_equal(rig_belief(r, "d/e"), LEDGER_INTENDED);
+	assert_int_equal(rig_report(r, b, "d/e/a", WIRE_VANISHED), 0);
+	assert_int_equal(report_context(r, b, "d", WIRE_CONTEXT_MOVED), 0);
+	rig_done(r, b, TROUBLE_NONE, false);
+	assert_true(rig_belief(r, "d") & LEDGER_CONFIRMED);
+	assert_int_equal(rig_belief(r, "d/e"), LEDGER_ABSENT);
+	assert_int_equal(rig_belief(r, "d/e/a"), LEDGER_ABSENT);
+}
+
+static void ancestor_of_a_broken_session_is_looked_at(void **state)
+{
+	struct rig *r = *state;
+
+	rig_put(r, "d/a", MARK_QUICK, MARK_FRESH);
+	rig_done(r, rig_find(r, "d/a"), TROUBLE_PROTOCOL, true);
+	assert_true(rig_belief(r, "d") & LEDGER_INTENDED);
+	rig_wait(r, 5 * RIG_SECOND);
+	assert_non_null(rig_find_look(r, "d"));
+}
+
+/* The deletion was marked while the name was being turned into a file. */
+static void deletion_goes_by_the_type_that_was_confirmed_last(void **state)
+{
+	struct rig *r = *state;
+
+	hold_at_target(r, "a");
+	rig_put(r, "a", MARK_DELETE, MARK_DIR);
+	rig_wait(r, RIG_SECOND);
+	assert_non_null(rig_find(r, "a"));
+	assert_int_equal(rig_find(r, "a")->class, SESSION_DELETE);
+	assert_int_equal(rig_find(r, "a")->flags[0] & WIRE_ITEM_DIR, 0);
+}
+
 #define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -441,6 +493,9 @@ int main(void)
 	        TEST(paused_job_sends_nothing, setup),
 	        TEST(frozen_source_sends_nothing, setup),
 	        TEST(deletion_of_a_name_that_is_not_believed_held_is_not_sent, setup),
+	        TEST(ancestor_that_the_target_lacks_is_intended_with_what_is_below, setup),
+	        TEST(ancestor_of_a_broken_session_is_looked_at, setup),
+	        TEST(deletion_goes_by_the_type_that_was_confirmed_last, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

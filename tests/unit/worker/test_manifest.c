@@ -154,8 +154,9 @@ static void deletions_list_surviving_parents_and_stand_ins(void **state)
 	made = build(r, SESSION_DELETE,
 	             (struct wire_item[]){ITEM("here/gone", 0), ITEM("here/kept", 0),
 	                                  ITEM("lost/sub/x", 0), ITEM("tree/in", 0),
-	                                  ITEM("tree", WIRE_ITEM_DIR)},
-	             5);
+	                                  ITEM("tree", WIRE_ITEM_DIR), ITEM("any/in", 0),
+	                                  ITEM("any", 0)},
+	             7);
 	assert_int_equal(entry_of(&made, "here")->mode, S_IFDIR | 0711);
 	assert_true(entry_of(&made, "here")->content_dir);
 	assert_int_equal(entry_of(&made, "lost")->mode, S_IFDIR | 0700);
@@ -169,6 +170,8 @@ static void deletions_list_surviving_parents_and_stand_ins(void **state)
 	assert_true(has_rule(&made, "lost/sub/x", false));
 	assert_true(has_rule(&made, "tree", true));
 	assert_true(has_rule(&made, "tree/in", false));
+	assert_true(has_rule(&made, "any", false));
+	assert_true(has_rule(&made, "any/in", false));
 	assert_int_equal(made.cargo->answers_n, 1);
 	assert_int_equal(made.cargo->answers[0].index, 1);
 	assert_int_equal(made.cargo->answers[0].result, WIRE_VANISHED);
@@ -246,8 +249,7 @@ static void check_rules(const struct made *made, size_t items)
 			found |= made->list.entries[k].content_dir &&
 			         bytes_equal(made->list.entries[k].path, parent);
 		for (size_t k = 0; k < made->list.rules_n; k++)
-			found |= made->list.rules[k].dir &&
-			         bytes_equal(made->list.rules[k].path, parent);
+			found |= bytes_equal(made->list.rules[k].path, parent);
 		assert_true(found);
 	}
 	for (size_t i = 0; i < made->cargo->parts_n; i++) {
