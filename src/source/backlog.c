@@ -215,10 +215,12 @@ static void merge_bits(struct entry *e, unsigned bits)
 	if (bits & (BACKLOG_WRITTEN | BACKLOG_CREATED))
 		now &= ~(unsigned)BACKLOG_CLOSED;
 	/* What was written under this name before has left with it. */
+	if ((bits & (BACKLOG_GONE | BACKLOG_MOVED)) && (now & BACKLOG_WRITTEN))
+		now |= BACKLOG_LEFT;
 	if (bits & (BACKLOG_GONE | BACKLOG_MOVED))
-		now &= BACKLOG_META | BACKLOG_GONE | BACKLOG_CREATED | BACKLOG_MOVED;
+		now &= BACKLOG_LEFT | BACKLOG_META | BACKLOG_GONE | BACKLOG_CREATED | BACKLOG_MOVED;
 	if (bits & BACKLOG_GONE)
-		now &= BACKLOG_META;
+		now &= BACKLOG_LEFT | BACKLOG_META;
 	e->bits = (uint8_t)(now | bits);
 }
 

@@ -187,6 +187,29 @@ static bool stands_apart(struct source *s, unsigned job, const struct fingerprin
 	return apart;
 }
 
+void compare_left(struct source *s, const struct look *look)
+{
+	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
+		struct belief b;
+		struct aliases a;
+		struct bytes path;
+		size_t at = 0;
+
+		if (!(look->jobs & s->attached & 1u << job))
+			continue;
+		ledger_get(s->jobs[job].ledger, buf_bytes(&s->path), &b);
+		if (!(b.state & LEDGER_CONFIRMED) || !S_ISREG(b.fp.mode))
+			continue;
+		aliases_read(&a, s, job, &b.fp, SIZE_MAX);
+		while (aliases_next(&a, &at, &path)) {
+			if (is_alias(s, path, &b.fp))
+				outbox_mark(s, job, path, look, MARK_CONTENT, 0, b.fp.size,
+				            b.fp.ino);
+		}
+		buf_done(&a.names);
+	}
+}
+
 void compare_entry(struct source *s, unsigned job, const struct fingerprint *seen,
                    const struct belief *belief, const struct look *look, unsigned flags)
 {

@@ -273,6 +273,24 @@ static void look_self(struct source *s, uint32_t node, const struct look *look)
 	}
 }
 
+void look_left(struct source *s, uint32_t node, const struct backlog_dir *dir)
+{
+	struct look look = {.jobs = s->attached, .least = MARK_LOOK};
+	struct backlog_name n;
+	uint32_t at = dir->first;
+
+	while (backlog_next(s->taken, &at, &n)) {
+		if (!(n.bits & BACKLOG_LEFT) || dirtab_path(s->dirs, node, &s->path) != 0)
+			continue;
+		if (s->path.n)
+			buf_add_u8(&s->path, '/');
+		buf_add_bytes(&s->path, n.name);
+		look.born = n.drain;
+		look.since_ns = n.since_ns;
+		compare_left(s, &look);
+	}
+}
+
 void look_batch(struct source *s, uint32_t node, const struct backlog_dir *dir)
 {
 	struct look look = {.jobs = s->attached, .least = MARK_LOOK};

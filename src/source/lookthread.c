@@ -270,6 +270,13 @@ static void look_at_backlog(struct source *s)
 		const struct backlog_dir *dir = backlog_dir(s->taken, i);
 		uint32_t node = dirtab_by_wd(s->dirs, dir->wd);
 
+		if (node != DIRTAB_NONE)
+			look_left(s, node, dir);
+	}
+	for (size_t i = 0; i < backlog_dirs(s->taken); i++) {
+		const struct backlog_dir *dir = backlog_dir(s->taken, i);
+		uint32_t node = dirtab_by_wd(s->dirs, dir->wd);
+
 		if (node == DIRTAB_NONE)
 			continue;
 		look_batch(s, node, dir);

@@ -63,7 +63,11 @@ static void disappearing_takes_what_was_written_along(void **state)
 	backlog_put(b, 1, BYTES("a"), BACKLOG_GONE, 1, 1);
 	backlog_put(b, 1, BYTES("a"), BACKLOG_MOVED, 1, 1);
 	assert_true(find(b, 1, "a", &n));
-	assert_int_equal(n.bits, BACKLOG_GONE | BACKLOG_MOVED);
+	assert_int_equal(n.bits, BACKLOG_GONE | BACKLOG_MOVED | BACKLOG_LEFT);
+	backlog_put(b, 1, BYTES("b"), BACKLOG_CREATED, 1, 1);
+	backlog_put(b, 1, BYTES("b"), BACKLOG_GONE, 1, 1);
+	assert_true(find(b, 1, "b", &n));
+	assert_int_equal(n.bits, BACKLOG_GONE);
 	backlog_free(b);
 }
 

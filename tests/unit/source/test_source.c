@@ -212,6 +212,30 @@ static void hard_link_aliases_are_marked_together(void **state)
 	live_stop(&l);
 }
 
+static void what_was_written_under_a_name_that_left_is_looked_for_under_the_others(void **state)
+{
+	struct live l;
+
+	(void)state;
+	live_init(&l, NULL);
+	make(&l, "d");
+	make(&l, "d/e");
+	put(&l, "a", "1");
+	assert_int_equal(link(at(&l, "a"), at(&l, "d/e/b")), 0);
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	source_test_stall(l.source, true);
+	put(&l, "d/e/b", "2");
+	assert_int_equal(unlink(at(&l, "d/e/b")), 0);
+	assert_int_equal(rmdir(at(&l, "d/e")), 0);
+	source_test_stall(l.source, false);
+	live_settle(&l);
+	assert_int_equal(live_mark(&l, "a")->action, MARK_CONTENT);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
 static void excluded_names_raise_nothing(void **state)
 {
 	static const char *const rules[] = {"*.tmp", "/skip/", NULL};
@@ -441,6 +465,8 @@ int main(void)
 	        cmocka_unit_test(renamed_directory_is_deleted_and_found_again),
 	        cmocka_unit_test(type_swaps_are_retyped),
 	        cmocka_unit_test(hard_link_aliases_are_marked_together),
+	        cmocka_unit_test(
+	                what_was_written_under_a_name_that_left_is_looked_for_under_the_others),
 	        cmocka_unit_test(excluded_names_raise_nothing),
 	        cmocka_unit_test(look_requests_raise_the_action_and_are_answered),
 	        cmocka_unit_test(crawl_waits_for_room_and_events_do_not),
