@@ -4,9 +4,9 @@
 #include <uthash.h>
 #include "base/mem.h"
 #include "base/path.h"
+#include "rsync/tempname.h"
 
-#define FRESH_MAX   100000
-#define TEMP_SUFFIX 7 /* a receiver's temporary file is ".NAME.XXXXXX" */
+#define FRESH_MAX 100000
 
 struct verify_mark {
 	UT_hash_handle hh;
@@ -110,12 +110,13 @@ static bool is_temporary(const struct verify_found *f, struct bytes path)
 	struct buf real;
 	bool ret;
 
-	if (name.n < TEMP_SUFFIX + 2 || name.p[0] != '.' || name.p[name.n - TEMP_SUFFIX] != '.')
+	if (!tempname_split(name, &name))
 		return false;
-	name = (struct bytes){name.p + 1, name.n - 1 - TEMP_SUFFIX};
 	buf_init(&real, 2 * PATH_BYTES_MAX);
 	path_join(&real, dir, name);
 	ret = find_mark(f, buf_bytes(&real)) != NULL;
+	path_join(&real, dir, (struct bytes){name.p - 1, name.n + 1}); /* of a name with a dot */
+	ret = ret || find_mark(f, buf_bytes(&real));
 	buf_done(&real);
 	return ret;
 }

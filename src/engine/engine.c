@@ -1,12 +1,12 @@
 /*
  * engine: inputs, the run, and questions. See engine.h and internal.h.
  */
-#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/internal.h"
+#include "rsync/tempname.h"
 
 void engine_say(struct engine *e, int level, const char *id, const char *fmt, ...)
 {
@@ -122,6 +122,7 @@ void engine_free(struct engine *e)
 	}
 	supply_clear(e);
 	zombie_clear(e);
+	sweep_clear(e);
 	failure_clear(e);
 	hold_clear(e);
 	aged_clear(&e->content_due);
@@ -230,16 +231,8 @@ void engine_take_up(struct engine *e, int64_t now_ns)
  * moment. Sent, they would come back, and the two would never fall silent. */
 static bool engine_is_brief(const struct mark *m)
 {
-	struct bytes name = path_name(m->path);
-
-	if (!(m->flags & MARK_FRESH) || (m->flags & MARK_DIR) || name.n < 9 || name.p[0] != '.' ||
-	    name.p[name.n - 7] != '.')
-		return false;
-	for (size_t i = name.n - 6; i < name.n; i++) {
-		if (!isalnum((unsigned char)name.p[i]))
-			return false;
-	}
-	return true;
+	return (m->flags & (MARK_FRESH | MARK_DIR)) == MARK_FRESH &&
+	       tempname_split(path_name(m->path), NULL);
 }
 
 void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t now_ns)
@@ -409,7 +402,9 @@ static unsigned engine_classes(struct engine *e, unsigned *needed, int64_t now_n
 		else
 			*needed |= 1u << flight_class(c);
 	}
-	if ((trust_doubts(e) || trust_wants_probe(e, deletions, now_ns)) &&
+	if (e->sweep_due && trust_allows_deletions(e, now_ns) && !supply_idle(e, SESSION_DELETE))
+		*needed |= 1u << SESSION_DELETE;
+	if ((trust_doubts(e) || trust_wants_probe(e, deletions || e->sweep_due, now_ns)) &&
 	    !supply_idle(e, SESSION_QUICK))
 		*needed |= 1u << SESSION_QUICK;
 	return classes;
@@ -432,6 +427,20 @@ static bool engine_send_one(struct engine *e, unsigned classes, int64_t now_ns)
 	return true;
 }
 
+/* A list without marks: stamps, or names that are swept. */
+static void engine_send_alone(struct engine *e, enum session_class class, int64_t now_ns,
+                              bool root_ok)
+{
+	struct supply_session *s = supply_idle(e, class);
+
+	if (!engine_can_send(e, now_ns) || !s || engine_busy_lanes(e) >= e->lanes_now)
+		return;
+	if (root_ok)
+		flight_send(e, s, NULL, now_ns);
+	else
+		e->ops->want_root(e->arg);
+}
+
 static void engine_send(struct engine *e, int64_t now_ns, bool root_ok)
 {
 	unsigned needed = 0, classes, all_needed = 0;
@@ -449,15 +458,11 @@ static void engine_send(struct engine *e, int64_t now_ns, bool root_ok)
 			break;
 	}
 	bool deletions = pathset_ready(e->set, now_ns) & 1u << BATCH_DELETE;
-	struct supply_session *s = supply_idle(e, SESSION_QUICK);
 
-	if (engine_can_send(e, now_ns) && s && engine_busy_lanes(e) < e->lanes_now &&
-	    trust_wants_probe(e, deletions, now_ns)) {
-		if (root_ok)
-			flight_send(e, s, NULL, now_ns);
-		else
-			e->ops->want_root(e->arg);
-	}
+	if (trust_wants_probe(e, deletions || e->sweep_due, now_ns))
+		engine_send_alone(e, SESSION_QUICK, now_ns, root_ok);
+	if (e->sweep_due && trust_allows_deletions(e, now_ns))
+		engine_send_alone(e, SESSION_DELETE, now_ns, root_ok);
 	/* A target in trouble is tried again, also when nothing waits for it any more (I14). */
 	if (e->trouble != TROUBLE_NONE && !supply_idle(e, SESSION_QUICK))
 		all_needed |= 1u << SESSION_QUICK;
@@ -471,6 +476,7 @@ void engine_run(struct engine *e, int64_t now_ns, bool root_ok)
 		e->retry_ns = 0;
 	engine_count(e, now_ns);
 	zombie_step(e, now_ns);
+	sweep_step(e, now_ns);
 	failure_step(e, false, now_ns);
 	supply_retire(e, now_ns);
 	engine_step_phase(e);
@@ -497,6 +503,7 @@ int64_t engine_deadline(const struct engine *e)
 	/* Nothing is sent before, and then whatever waits has been due for long (I14). */
 	if (e->retry_ns)
 		return earlier(at, e->retry_ns);
+	at = earlier(at, sweep_deadline(e));
 	return earlier(at, earlier(pathset_deadline(e->set), trust_deadline(e)));
 }
 
@@ -516,6 +523,7 @@ enum engine_settled engine_settled(struct engine *e, uint64_t born)
 {
 	bool idle = engine_landed(e, born) && pathset_settled(e->set, born) &&
 	            zombie_settled(e, born) && !trust_doubts(e) &&
+	            (sweep_settled(e, born) || hold_count(e)) &&
 	            !(e->aside && e->aside_born <= born);
 
 	if (!idle)

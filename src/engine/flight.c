@@ -89,6 +89,10 @@ static size_t flight_collect(struct engine *e, struct flight *f, struct wire_ite
 			batch_ack(f->batch, i, now_ns);
 			continue;
 		}
+		if (sweep_blocks(e, m)) {
+			batch_nack(f->batch, i, m->action, now_ns, now_ns + NS_PER_S / 10);
+			continue;
+		}
 		f->mark_of[count] = i;
 		items[count] =
 		        (struct wire_item){m->path, m->action == MARK_META ? WIRE_ITEM_META : 0, 0};
@@ -130,6 +134,7 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 	size_t n = batch ? batch_count(batch) : 0;
 	struct flight *f = mem_alloc(sizeof(*f));
 	struct wire_item *items = mem_array(n + 2, sizeof(*items));
+	struct sweep_load load;
 	struct buf proof = {0}, serve = {0};
 	size_t count;
 
@@ -142,9 +147,14 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 	f->sent_ns = now_ns;
 	f->mark_of = mem_array(n + 2, sizeof(*f->mark_of));
 	f->known = mem_array(n + 2, sizeof(*f->known));
-	f->answered = mem_array(n + 2, sizeof(*f->answered));
 	f->born = batch ? flight_born(batch) : 0;
 	f->marks = count = flight_collect(e, f, items, now_ns);
+	load = (struct sweep_load){.items = items, .count = count};
+	sweep_load(e, f, &load, now_ns);
+	items = load.items;
+	f->swept = load.count - count;
+	count = load.count;
+	f->answered = mem_array(count + 2, sizeof(*f->answered));
 	f->proof = f->class != SESSION_DELETE ? trust_proof(e) : 0;
 	f->serve = f->class == SESSION_QUICK ? trust_serve(e, now_ns) : 0;
 	f->heals = !batch && trust_healed(e, now_ns);
@@ -170,6 +180,7 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 	}
 	buf_done(&proof);
 	buf_done(&serve);
+	sweep_load_done(&load);
 	free(items);
 }
 
@@ -219,6 +230,7 @@ static void flight_kept(struct engine *e, struct flight *f, size_t i, int64_t no
 	}
 	e->kept++;
 	ledger_confirm_gone(e->ledger, m->path);
+	sweep_deleted(e, f, m->path, true);
 	zombie_intend(e, m->path, true);
 	flight_was_approved(e, m->path);
 	failure_gone(e, m->path);
@@ -322,11 +334,11 @@ static bool flight_credible(const struct flight *f, const struct wire_result_ite
 {
 	bool context = r->result == WIRE_CONTEXT || r->result == WIRE_CONTEXT_MOVED;
 	bool content = r->result == WIRE_ACKED || r->result == WIRE_MOVED;
-	size_t stamps = (f->proof != 0) + (f->serve != 0);
+	size_t more = f->swept + (f->proof != 0) + (f->serve != 0);
 
 	if (context)
 		return S_ISDIR(r->fp.mode);
-	if (r->index >= f->marks + stamps || f->answered[r->index])
+	if (r->index >= f->marks + more || f->answered[r->index])
 		return false;
 	return !content || f->class == SESSION_DELETE || r->index >= f->marks || r->fp.mode != 0;
 }
@@ -357,7 +369,9 @@ int engine_report(struct engine *e, const struct wire_report *m, int64_t now_ns)
 		if (flight_spoke(r))
 			supply_heard(e, f->session, now_ns);
 		f->answered[r->index] = r->result == WIRE_UNKNOWN ? FLIGHT_UNKNOWN : FLIGHT_KNOWN;
-		if (r->index >= f->marks)
+		if (r->index >= f->marks && f->swept)
+			sweep_result(e, f, r, now_ns);
+		else if (r->index >= f->marks)
 			flight_stamp_result(e, f, r->index, r, now_ns);
 		else
 			flight_mark_result(e, f, f->mark_of[r->index], r, now_ns);
@@ -385,8 +399,10 @@ static void flight_zombie(struct engine *e, struct flight *f, int64_t now_ns)
 
 	for (size_t i = 0; i < f->marks; i++) {
 		const struct mark *m = batch_mark(f->batch, f->mark_of[i]);
-		struct mark parent = {
-		        .path = path_parent(m->path), .born = m->born, .since_ns = now_ns};
+		struct mark parent = {.path = path_parent(m->path),
+		                      .flags = MARK_DIR,
+		                      .born = m->born,
+		                      .since_ns = now_ns};
 
 		if (f->answered[i] != FLIGHT_KNOWN)
 			marks[n++] = mark_copy(m);
@@ -424,6 +440,11 @@ void flight_lost(struct engine *e, struct flight *f, bool zombie, int64_t now_ns
 		flight_look_at_parents(e, f, now_ns);
 	if (zombie)
 		flight_zombie(e, f, now_ns);
+	for (size_t i = 0; i < f->marks && f->broken && !zombie; i++) {
+		if (f->answered[i] != FLIGHT_KNOWN)
+			sweep_add(e, batch_mark(f->batch, f->mark_of[i]));
+	}
+	sweep_landed(e, f);
 	for (size_t i = 0; i < f->marks; i++) {
 		if (!f->answered[i])
 			flight_mark_result(e, f, f->mark_of[i], &unknown, now_ns);

@@ -7,6 +7,7 @@
  *     look.c     what the look thread is asked for
  *     trust.c    stamps, contradictions, compare
  *     zombie.c   paths that a given-up session may still write
+ *     sweep.c    temporary files that a receiver left behind
  *     failure.c  items that failed by themselves, and their retry times
  *     hold.c     deletions that wait for a person
  *     engine.c   inputs, engine_run(), questions
@@ -57,7 +58,8 @@ struct flight {
 	size_t *mark_of; /* wire item -> index in batch */
 	uint32_t *known; /* wire item: the type that the target was sure to hold when it was sent */
 	enum flight_answer { FLIGHT_OPEN, FLIGHT_KNOWN, FLIGHT_UNKNOWN } * answered; /* wire item */
-	size_t marks;          /* wire items that are marks; stamps follow */
+	size_t marks;          /* wire items that are marks; stamps or names to be swept follow */
+	size_t swept;          /* DELETE: how many follow */
 	uint64_t proof, serve; /* generations asked for and written; 0: none */
 	bool clean;            /* no item failed so far */
 	int64_t sent_ns;
@@ -182,6 +184,9 @@ struct engine {
 	int64_t recent_lost_ns; /* youngest that fell out of the full ring */
 
 	struct zombie *zombies;
+	struct sweep *sweeps;
+	bool sweep_due;        /* as of the last sweep_step() */
+	int64_t sweep_next_ns; /* none of them is due before */
 	struct failure *failed;
 	size_t failed_waiting;
 	int64_t failed_next_ns;
@@ -304,6 +309,33 @@ int64_t zombie_deadline(const struct engine *e);
 bool zombie_settled(const struct engine *e, uint64_t born);
 size_t zombie_count(const struct engine *e);
 void zombie_clear(struct engine *e);
+
+/* sweep.c */
+/* The items of a list of deletions: marks, what is swept with them, and from `owned` on what is
+ * spared, whose paths sweep_load_done() frees. */
+struct sweep_load {
+	struct wire_item *items;
+	size_t count, cap, owned;
+};
+/* The session that carried this mark has ended uncleanly, and nothing of it writes any more. */
+void sweep_add(struct engine *e, const struct mark *m);
+/* What was just confirmed is still to be swept: it stays intended (I11). */
+void sweep_intend(struct engine *e, struct bytes path, bool below);
+/* The path is gone at the target, and all below it; kept: it stays, with what is not ours in it. */
+void sweep_deleted(struct engine *e, const struct flight *f, struct bytes path, bool kept);
+/* While a name is swept its new temporary file would go, too; and its directory, which is listed,
+ * would be made anew (I6). */
+bool sweep_blocks(const struct engine *e, const struct mark *m);
+void sweep_step(struct engine *e, int64_t now_ns);
+/* Adds to the f->marks items that are there already what goes with them. */
+void sweep_load(struct engine *e, const struct flight *f, struct sweep_load *l, int64_t now_ns);
+void sweep_load_done(struct sweep_load *l);
+void sweep_result(struct engine *e, const struct flight *f, const struct wire_result_item *r,
+                  int64_t now_ns);
+void sweep_landed(struct engine *e, const struct flight *f);
+int64_t sweep_deadline(const struct engine *e);
+bool sweep_settled(const struct engine *e, uint64_t born);
+void sweep_clear(struct engine *e);
 
 /* failure.c */
 void failure_add(struct engine *e, const struct mark *m, struct bytes text, bool source_side,

@@ -27,6 +27,8 @@ static void zombie_end(struct engine *e, struct zombie *z, bool again, int64_t n
 
 		if (again)
 			engine_put_look(e, m->path, m->born, m->since_ns, true, now_ns);
+		if (again)
+			sweep_add(e, m);
 		free((char *)m->path.p);
 	}
 	free(z->marks);
@@ -75,6 +77,7 @@ void zombie_intend(struct engine *e, struct bytes path, bool below)
 				                    1); /* ledger_trouble() tells */
 		}
 	}
+	sweep_intend(e, path, below);
 }
 
 int64_t zombie_deadline(const struct engine *e)

@@ -1,7 +1,8 @@
 #include "rsync/rules.h"
 
 #include <errno.h>
-#include "base/path.h"
+#include "base/mem.h"
+#include "rsync/tempname.h"
 
 #define RULE_MAX 4096 /* receivers of all versions take this much */
 
@@ -20,16 +21,19 @@ static bool needs_escape(char c)
 	return c == '*' || c == '?' || c == '[' || c == '\\';
 }
 
-void rules_quote(struct buf *out, struct bytes path, bool dir)
+static void add_quoted(struct buf *out, struct bytes path, bool escape)
 {
-	bool escape = has_wildcard(path);
-
-	buf_add_u8(out, '/');
 	for (size_t i = 0; i < path.n; i++) {
 		if (escape && needs_escape(path.p[i]))
 			buf_add_u8(out, '\\');
 		buf_add_u8(out, (uint8_t)path.p[i]);
 	}
+}
+
+void rules_quote(struct buf *out, struct bytes path, bool dir)
+{
+	buf_add_u8(out, '/');
+	add_quoted(out, path, has_wildcard(path));
 	if (dir)
 		buf_add_u8(out, '/');
 }
@@ -56,23 +60,74 @@ static int put_path(struct buf *out, struct buf *rule, const char *verb,
 	return 0;
 }
 
-static int put_paths(struct buf *out, const char *verb, const struct session_risk *risks, size_t n,
-                     struct err *err)
+/* Those of one kind. */
+static int put_paths(struct buf *out, const char *verb, enum session_risk_kind kind,
+                     const struct session_risk *risks, size_t n, struct err *err)
 {
 	struct buf rule;
 	int rc = 0;
 
 	buf_init(&rule, 3 * PATH_BYTES_MAX);
-	for (size_t i = 0; i < n && rc == 0; i++)
-		rc = put_path(out, &rule, verb, &risks[i], err);
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		if (risks[i].kind == kind)
+			rc = put_path(out, &rule, verb, &risks[i], err);
+	}
 	buf_done(&rule);
 	return rc;
 }
 
+static void put_temps_of(struct buf *out, struct buf *rule, struct bytes path)
+{
+	struct bytes dir = path_parent(path);
+	struct tempname temp;
+
+	tempname_of(&temp, path);
+	for (size_t i = 0; i < temp.n; i++) {
+		buf_clear(rule);
+		buf_add(rule, "R /", 3);
+		add_quoted(rule, dir, true);
+		if (dir.n)
+			buf_add_u8(rule, '/');
+		add_quoted(rule, (struct bytes){temp.stems[i].p, temp.stems[i].n}, true);
+		buf_add_u8(rule, '.');
+		for (int k = 1; k < TEMPNAME_SUFFIX_BYTES; k++)
+			buf_add_bytes(rule, BYTES("[0-9A-Za-z]"));
+		if (rule->n <= RULE_MAX)
+			put_rule(out, buf_bytes(rule));
+	}
+}
+
+/* In front of the patterns, what they shall not mean: a directory, a word, a date. */
+static void put_temps(struct buf *out, const struct session_risk *risks, size_t n)
+{
+	static const char *const never[] = {
+	        "P .*/",
+	        "P .*.[a-z][a-z][a-z][a-z][a-z][a-z]",
+	        "P .*.[0-9][0-9][0-9][0-9][0-9][0-9]",
+	};
+	struct buf rule;
+	bool any = false;
+
+	buf_init(&rule, 3 * PATH_BYTES_MAX);
+	for (size_t i = 0; i < n; i++) {
+		if (risks[i].kind != SESSION_RISK_TEMPS)
+			continue;
+		for (size_t k = 0; k < ARRAY_LEN(never) && !any; k++)
+			put_rule(out, bytes_of(never[k]));
+		any = true;
+		put_temps_of(out, &rule, risks[i].path);
+	}
+	buf_done(&rule);
+}
+
 int rules_put(struct buf *out, const struct session_risk *risks, size_t n, struct err *err)
 {
-	int rc = put_paths(out, "R ", risks, n, err);
+	int rc = put_paths(out, "R ", SESSION_RISK_ENTRY, risks, n, err);
 
+	if (rc == 0)
+		rc = put_paths(out, "P ", SESSION_RISK_SPARED, risks, n, err);
+	if (rc == 0)
+		put_temps(out, risks, n);
 	put_rule(out, BYTES("P *"));
 	buf_add_le32(out, 0);
 	return rc;
@@ -81,7 +136,7 @@ int rules_put(struct buf *out, const struct session_risk *risks, size_t n, struc
 int rules_put_protected(struct buf *out, const struct session_risk *paths, size_t n,
                         struct err *err)
 {
-	int rc = put_paths(out, "P ", paths, n, err);
+	int rc = put_paths(out, "P ", SESSION_RISK_ENTRY, paths, n, err);
 
 	buf_add_le32(out, 0);
 	return rc;

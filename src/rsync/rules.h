@@ -1,6 +1,9 @@
 /*
  * rules: the filter list of a deletion. Every name that may go is "R /path", and "P *" behind them
  * protects all the rest. This is the one place where names become patterns (I10).
+ *
+ * The first rule that matches counts: entries at risk, spared names, what cannot be a temporary
+ * file, patterns of temporary files, "P *".
  */
 #ifndef RSYNC_RULES_H
 #define RSYNC_RULES_H

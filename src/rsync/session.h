@@ -146,6 +146,13 @@ struct session_entry {
 struct session_risk {
 	struct bytes path;
 	bool dir;
+	enum session_risk_kind {
+		SESSION_RISK_ENTRY, /* the path itself */
+		SESSION_RISK_TEMPS, /* a receiver's temporary files of the path (tempname.h), unless
+		                     * they are named as SPARED or are directories; without those
+		                     * whose pattern is longer than receivers take */
+		SESSION_RISK_SPARED, /* not at risk, whosever temporary file it may look like */
+	} kind;
 };
 /* Names of ids, so that the receiver maps them to ids of its own (not with numeric_ids). Optional,
  * READY and before session_list(); copied. Names longer than 255 bytes are left out. */

@@ -1,14 +1,12 @@
 #include "worker/blame.h"
 
-#include <ctype.h>
-
 #include "base/mem.h"
 #include "base/path.h"
+#include "rsync/tempname.h"
 
 #define QUOTES_MAX 12
 #define COLONS_MAX 16
-/* Behind "." NAME "." come six characters; a name longer than this may have been cut to fit. */
-#define TEMP_RANDOM  6
+/* A temporary name longer than this may have been cut to fit. */
 #define TEMP_CUT_MIN 200
 
 static void add(struct blame *b, struct part *part)
@@ -92,13 +90,8 @@ static void add_temporary(struct blame *b, struct cargo *c, struct bytes path)
 		slash--;
 	dir = (struct bytes){path.p, slash};
 	name = from(path, slash);
-	if (name.n < TEMP_RANDOM + 3 || name.p[0] != '.' || name.p[name.n - TEMP_RANDOM - 1] != '.')
+	if (!tempname_split(name, &name))
 		return;
-	for (size_t i = name.n - TEMP_RANDOM; i < name.n; i++) {
-		if (!isalnum((unsigned char)name.p[i]))
-			return;
-	}
-	name = (struct bytes){name.p + 1, name.n - TEMP_RANDOM - 2};
 	add_in_dir(b, c, dir, "", name);
 	add_in_dir(b, c, dir, ".", name);
 	if (name.n >= TEMP_CUT_MIN)

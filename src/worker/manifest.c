@@ -240,22 +240,50 @@ static bool is_doomed(struct lister *l, struct bytes path)
 	return part && part->kind == PART_DELETION;
 }
 
+/* 0: the source has what stands in the way of this item's rules. A name that itself is spared needs
+ * only its directory as it is: a stand-in would change the times of one that stays. */
+static int find_obstacle(struct lister *l, const struct wire_item *item)
+{
+	struct stat st;
+	int fd;
+
+	if (walk_top(&l->walk)->doomed)
+		return -ENOENT;
+	if (!(item->flags & WIRE_ITEM_SPARE))
+		return walk_look(&l->walk, path_name(item->path), &st);
+	fd = walk_fd(&l->walk);
+	if (fd >= 0)
+		return -ENOENT;
+	return is_gone(-fd) ? 0 : fd;
+}
+
+static void add_rules(struct manifest *list, const struct wire_item *item)
+{
+	bool dir = (item->flags & WIRE_ITEM_DIR) != 0, spare = item->flags & WIRE_ITEM_SPARE;
+
+	list->rules[list->rules_n++] = (struct session_risk){
+	        item->path, dir && !spare, spare ? SESSION_RISK_SPARED : SESSION_RISK_ENTRY};
+	if (item->flags & WIRE_ITEM_TEMPS)
+		list->rules[list->rules_n++] =
+		        (struct session_risk){item->path, false, SESSION_RISK_TEMPS};
+}
+
 static void list_deletion(struct lister *l, uint32_t index)
 {
 	const struct wire_item *item = &l->cargo->batch.items[index];
 	struct walk_level *parent = walk_top(&l->walk);
 	struct manifest *list = l->list;
-	struct stat st;
-	int r = -ENOENT;
+	int r;
 
 	if (!item->path.n) {
 		cargo_answer(l->cargo, index, WIRE_FAILED, BYTES("the root is never deleted"));
 		return;
 	}
-	if (!parent->doomed)
-		r = walk_look(&l->walk, path_name(item->path), &st);
+	r = find_obstacle(l, item);
 	if (r == 0) {
-		cargo_answer(l->cargo, index, WIRE_VANISHED, BYTES("is there again"));
+		cargo_answer(l->cargo, index, WIRE_VANISHED,
+		             item->flags & WIRE_ITEM_SPARE ? BYTES("its directory is gone")
+		                                           : BYTES("is there again"));
 		return;
 	}
 	if (parent->doomed && !is_doomed(l, parent->path)) {
@@ -273,8 +301,7 @@ static void list_deletion(struct lister *l, uint32_t index)
 	if (!parent->doomed)
 		list->entries[l->cargo->parts[parent->part].entry].content_dir = true;
 	(void)cargo_add_part(l->cargo, PART_DELETION, item->path, index);
-	list->rules[list->rules_n++] =
-	        (struct session_risk){item->path, (item->flags & WIRE_ITEM_DIR) != 0};
+	add_rules(list, item);
 	l->wanted++;
 }
 
@@ -384,7 +411,7 @@ void manifest_build(struct manifest *ret, struct cargo *c, const struct wire_set
 	        .cargo = c, .list = ret, .setup = setup, .class = class, .wall_ns = wall_ns};
 
 	memset(ret, 0, sizeof(*ret));
-	ret->rules = mem_array(n + 1, sizeof(*ret->rules));
+	ret->rules = mem_array(2 * n + 1, sizeof(*ret->rules)); /* a deletion may have two */
 	for (size_t i = 0; i < n; i++)
 		order[i] = (uint32_t)i;
 	qsort_r(order, n, sizeof(*order), compare_items, c->batch.items);

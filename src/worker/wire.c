@@ -244,7 +244,7 @@ int wire_get_batch(struct bytes payload, struct wire_batch *ret)
 		item->path = get_bytes(&c);
 		item->flags = cursor_u8(&c);
 		item->mtime_s = (int64_t)cursor_le64(&c);
-		if (!path_valid(item->path) || item->flags >= WIRE_ITEM_WHOLE << 1)
+		if (!path_valid(item->path) || item->flags >= WIRE_ITEM_SPARE << 1)
 			c.bad = true;
 	}
 	if (finish(&c)) {

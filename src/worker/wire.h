@@ -62,7 +62,12 @@ enum wire_item_flag {
 	WIRE_ITEM_META = 2,
 	WIRE_ITEM_STAMP = 4,
 	WIRE_ITEM_SERVE = 8,
-	WIRE_ITEM_WHOLE = 16 /* with extras: a directory all of whose names are in the batch */
+	WIRE_ITEM_WHOLE = 16, /* with extras: a directory all of whose names are in the batch */
+	/* Deletions only. TEMPS: also what a receiver may have left behind of the name, its
+	 * temporary files; SPARE: not the name itself. SPARE alone: the name is somebody's, even
+	 * where it looks like a temporary file of another. Confirmed like a deletion. */
+	WIRE_ITEM_TEMPS = 32,
+	WIRE_ITEM_SPARE = 64,
 };
 struct wire_item {
 	struct bytes path;

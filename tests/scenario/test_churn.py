@@ -2,12 +2,13 @@
 
 import os
 import random
+import shutil
 import signal
 import threading
 
 import churn
 import pytest
-from harness import proc, total_bytes
+from harness import diff, proc, total_bytes
 
 OPS = 2000
 KINDS = ("local", "rsyncd", "ssh")
@@ -164,7 +165,6 @@ def test_restart_after_kill_9_sends_at_most_a_twentieth(box, kind):
     box.check_equal(src, server)
 
 
-@pytest.mark.xfail(strict=False, reason="temporary files of a receiver that was cut off are not swept yet")
 def test_kill_9_in_the_middle_of_a_batch_leaves_no_temporary_files(box):
     """A build that does not sweep what a killed receiver leaves behind fails here: `.name.XXXXXX` beside the file."""
     src, server = box.dir("src"), box.rsyncd()
@@ -183,3 +183,29 @@ def test_kill_9_in_the_middle_of_a_batch_leaves_no_temporary_files(box):
     ls.start().settle(60)
     assert not partial()
     box.check_equal(src, server)
+
+
+@pytest.mark.parametrize("kind", ("rsyncd", "local"))
+def test_kill_9_of_a_receiver_in_a_directory_that_goes_leaves_nothing(box, kind):
+    """A build that does not sweep keeps the directory for ever, for the sake of `.name.XXXXXX` in it; one that sweeps by
+    the look of a name removes files of the source, or of others."""
+    src, server = box.dir("src"), box.server(kind)
+    box.write(src + "/dir/.small.aBcDeF", b"ours")
+    box.write(src + "/stay/.big.aBcDeF", b"ours")
+    ls = box.lockstep(src, [server], sets=["timeout=5s", "brake=no", "bwlimit=10M"]).settle()
+    box.write(server.path + "/stay/.big.backup", b"theirs")
+    for name in ("dir", "stay"):
+        box.write(f"{src}/{name}/big", os.urandom(20 << 20))
+
+        def partial(name=name):
+            return [n for n in os.listdir(f"{server.path}/{name}") if n.startswith(".big.")
+                    and n not in (".big.aBcDeF", ".big.backup")]
+
+        proc.until(partial, 20, "the receiver's temporary file")
+        proc.send(victims_of(ls, server, "receiver"), signal.SIGKILL)
+    shutil.rmtree(src + "/dir")
+    ls.settle(60)
+    assert not os.path.exists(server.path + "/dir")
+    assert sorted(os.listdir(server.path + "/stay")) == [".big.aBcDeF", ".big.backup", "big"]
+    lines = diff(src, server.path)
+    assert len(lines) == 1 and ".big.backup" in lines[0], lines

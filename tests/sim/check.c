@@ -125,6 +125,8 @@ void check_batch(struct world *w, const struct wire_batch *batch, enum session_c
 	for (size_t i = 0; i < batch->count && w->mood.brake; i++) {
 		struct bytes path = batch->items[i].path;
 
+		if (batch->items[i].flags & WIRE_ITEM_SPARE)
+			continue;
 		if (!model_find(&c->approved, path) && loss > SIM_BRAKE_FILES &&
 		    loss * 100 > peak * SIM_BRAKE_PERCENT + 100)
 			world_violation(w, "I8: the brake let a deletion go", path);
@@ -189,7 +191,7 @@ void check_superset(struct world *w)
 	HASH_ITER (hh, w->target.entries, e, next) {
 		struct belief belief;
 
-		if (e->foreign || e->path[0] == '.')
+		if (e->foreign || e->temp || e->path[0] == '.')
 			continue;
 		ledger_get(w->ledger, entry_path(e), &belief);
 		if (belief.state == LEDGER_ABSENT)
@@ -250,8 +252,8 @@ void check_equal(struct world *w)
 		check_entry(w, e);
 	}
 	HASH_ITER (hh, w->target.entries, e, next) {
-		if (!e->foreign && e->path[0] != '.' && !model_find(&w->source, entry_path(e)) &&
-		    !w->mood.keep_deleted)
+		if (!e->foreign && (e->temp || e->path[0] != '.') &&
+		    !model_find(&w->source, entry_path(e)) && !w->mood.keep_deleted)
 			world_violation(w, "an entry was not removed at the target", entry_path(e));
 	}
 	w->check->blind = false;
@@ -279,8 +281,9 @@ static void reached(struct world *w)
 			check_entry(w, e);
 	}
 	HASH_ITER (hh, w->target.entries, e, next) {
-		if (!e->foreign && e->path[0] != '.' && !model_find(&w->source, entry_path(e)) &&
-		    !touched(w, entry_path(e)) && !w->mood.keep_deleted)
+		if (!e->foreign && !e->temp && e->path[0] != '.' &&
+		    !model_find(&w->source, entry_path(e)) && !touched(w, entry_path(e)) &&
+		    !w->mood.keep_deleted)
 			world_violation(w, "a barrier is reached before a deletion", entry_path(e));
 	}
 }

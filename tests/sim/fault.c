@@ -27,6 +27,9 @@ static void cut(struct world *w, struct server *s, bool zombie)
 	}
 	bool unsent = !zombie && s->at == 0 && world_random(w, 2);
 
+	if (!zombie && !unsent)
+		server_killed(w, s);
+
 	for (size_t i = 0; i < s->count; i++) {
 		if (!s->items[i].done)
 			server_report(w, s, i, unsent ? WIRE_UNSENT : WIRE_UNKNOWN, NULL, 0);
@@ -93,7 +96,7 @@ static void adopt_foreign(struct world *w)
 		struct belief belief;
 
 		ledger_get(w->ledger, entry_path(e), &belief);
-		if (!(belief.state & LEDGER_CONFIRMED) && e->path[0] != '.')
+		if (!(belief.state & LEDGER_CONFIRMED) && (e->temp || e->path[0] != '.'))
 			e->foreign = true;
 	}
 }

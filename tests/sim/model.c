@@ -64,6 +64,7 @@ void model_copy(struct model *to, const struct model *from)
 		n->content = e->content;
 		n->foreign = e->foreign;
 		n->unclaimed = e->unclaimed;
+		n->temp = e->temp;
 	}
 }
 

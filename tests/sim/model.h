@@ -14,6 +14,7 @@ struct entry {
 	uint64_t content; /* stands for the bytes: equal contents have equal numbers */
 	bool foreign;     /* target: somebody else put it there */
 	bool unclaimed;   /* and we have never since tried to write there */
+	bool temp;        /* target: what a receiver left behind that was cut off */
 	UT_hash_handle hh;
 };
 

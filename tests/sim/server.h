@@ -38,6 +38,8 @@ void server_report(struct world *w, struct server *s, size_t index, enum wire_re
                    const struct fingerprint *fp, unsigned flags);
 void server_finish(struct world *w, struct server *s, enum trouble t, bool zombie);
 void server_gone(struct world *w, struct server *s, enum trouble t, bool zombie_over);
+/* Its process is killed: the file in work may stay behind under its temporary name. */
+void server_killed(struct world *w, const struct server *s);
 /* Carries an item out at the target. */
 void server_apply(struct world *w, struct server *s, size_t i);
 

@@ -64,6 +64,12 @@ void target_close(struct world *w, uint64_t id)
 		s->state = SERVER_OVER;
 }
 
+/* The name is in the list for what it looks like only. */
+static bool is_spared(const struct server_item *it)
+{
+	return (it->item.flags & (WIRE_ITEM_SPARE | WIRE_ITEM_TEMPS)) == WIRE_ITEM_SPARE;
+}
+
 /* I6: no path twice in flight, and nothing above or below an exclusive item of another batch. */
 static void check_pair(struct world *w, const struct server_item *x, const struct server_item *y)
 {
@@ -71,11 +77,14 @@ static void check_pair(struct world *w, const struct server_item *x, const struc
 
 	if (x->done || y->done) /* confirmed: not in flight any more */
 		return;
-	if ((x->item.flags | y->item.flags) & WIRE_ITEM_STAMP)
+	if ((x->item.flags | y->item.flags) & WIRE_ITEM_STAMP || is_spared(x) || is_spared(y))
 		return;
 	if (bytes_equal(a, b))
 		world_violation(w, "I6: a path is in two batches", a);
-	if ((x->exclusive || y->exclusive) && (path_below(a, b) || path_below(b, a)))
+	/* What is swept beside a name is no work below the name. */
+	if ((x->exclusive || y->exclusive) &&
+	    ((path_below(a, b) && !(y->item.flags & WIRE_ITEM_SPARE)) ||
+	     (path_below(b, a) && !(x->item.flags & WIRE_ITEM_SPARE))))
 		world_violation(w, "I6: an exclusive item beside work above or below", a);
 }
 
@@ -98,7 +107,7 @@ static bool is_exclusive(struct world *w, const struct server *s, const struct s
 	struct belief belief;
 
 	if (s->class == SESSION_DELETE)
-		return true;
+		return !(it->item.flags & WIRE_ITEM_SPARE);
 	if (!it->exists || !(it->item.flags & WIRE_ITEM_DIR) || !S_ISDIR(it->seen.fp.mode))
 		return false;
 	ledger_get(w->ledger, it->item.path, &belief);
@@ -165,13 +174,15 @@ static void tell(struct world *w, struct server *s, size_t index)
 	if (it->result == WIRE_PROVEN ||
 	    ((it->item.flags & WIRE_ITEM_SERVE) && it->result == WIRE_ACKED))
 		w->proven_ns = w->now_ns;
-	if (s->target_id != w->target_id && (it->result == WIRE_ACKED || it->result == WIRE_KEPT))
+	if (s->target_id != w->target_id && !(it->item.flags & WIRE_ITEM_SPARE) &&
+	    (it->result == WIRE_ACKED || it->result == WIRE_KEPT))
 		disown(w, s, it);
 	world_trace(w, "server %llu reports %d for %s", (unsigned long long)s->id, (int)it->result,
 	            it->path);
 	if (engine_report(w->engine, &m, w->now_ns) < 0)
 		world_violation(w, "the engine refuses a true report", bytes_of(it->path));
-	if (s->class == SESSION_DELETE && (it->result == WIRE_ACKED || it->result == WIRE_KEPT))
+	if (s->class == SESSION_DELETE && !(it->item.flags & WIRE_ITEM_SPARE) &&
+	    (it->result == WIRE_ACKED || it->result == WIRE_KEPT))
 		check_gone(w, it->item.path);
 }
 
@@ -207,22 +218,27 @@ static bool tell_late(struct world *w, struct server *s)
 	return false;
 }
 
-static void ensure_parents(struct world *w, struct bytes path)
+/* Ancestors ride along and are confirmed with what was listed of them. */
+static void ensure_parents(struct world *w, struct server *s, struct bytes path)
 {
 	struct bytes dir = path_parent(path);
 
 	if (!dir.n)
 		return;
-	ensure_parents(w, dir);
-	struct entry *s = model_find(&w->source, dir), *t = model_find(&w->target, dir);
+	ensure_parents(w, s, dir);
+	struct entry *e = model_find(&w->source, dir), *t = model_find(&w->target, dir);
+	struct wire_result_item item = {.index = UINT32_MAX, .result = WIRE_CONTEXT, .path = dir};
+	struct wire_report m = {s->batch, &item, 1};
 
-	if (!s || !S_ISDIR(s->fp.mode))
+	if (!e || !S_ISDIR(e->fp.mode))
 		return;
 	if (!t || !S_ISDIR(t->fp.mode)) {
 		t = model_put(&w->target, dir);
 		t->foreign = false;
 	}
-	t->fp = s->fp;
+	t->fp = item.fp = e->fp;
+	if (!s->orphan && engine_report(w->engine, &m, w->now_ns) < 0)
+		world_violation(w, "the engine refuses a directory that rode along", dir);
 }
 
 static void apply_stamp(struct world *w, struct server *s, size_t i)
@@ -241,11 +257,62 @@ static void apply_stamp(struct world *w, struct server *s, size_t i)
 	}
 }
 
+static struct entry *find_temp(struct world *w, struct bytes path)
+{
+	char text[64];
+	struct bytes dir = path_parent(path), name = path_name(path);
+
+	(void)snprintf(text, sizeof(text), "%.*s%s.%.*s.aBcDeF", (int)dir.n, dir.p,
+	               dir.n ? "/" : "", (int)name.n, name.p);
+	return model_find(&w->target, bytes_of(text));
+}
+
+void server_killed(struct world *w, const struct server *s)
+{
+	const struct server_item *it = s->at < s->count ? &s->items[s->at] : NULL;
+	struct bytes path, dir;
+	struct entry *d, *t;
+	char text[64];
+
+	if (!it || s->class == SESSION_DELETE || it->item.flags & WIRE_ITEM_STAMP || !it->exists ||
+	    !S_ISREG(it->seen.fp.mode) || it->done || s->target_id != w->target_id ||
+	    world_random(w, 2))
+		return;
+	path = it->item.path;
+	dir = path_parent(path);
+	d = dir.n ? model_find(&w->target, dir) : NULL;
+	if (dir.n && (!d || !S_ISDIR(d->fp.mode)))
+		return;
+	(void)snprintf(text, sizeof(text), "%.*s%s.%s.aBcDeF", (int)dir.n, dir.p, dir.n ? "/" : "",
+	               path_name(path).p);
+	t = model_put(&w->target, bytes_of(text));
+	t->temp = true;
+	t->foreign = false;
+	t->fp.mode = S_IFREG | 0600;
+	world_trace(w, "server %llu leaves %s", (unsigned long long)s->id, text);
+}
+
+/* Before the first deletion: the receiver goes through a directory before it removes it. */
+static void apply_sweeps(struct world *w, struct server *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		struct server_item *it = &s->items[i];
+		struct entry *t = find_temp(w, it->item.path);
+
+		if (it->item.flags & WIRE_ITEM_TEMPS && t && t->temp)
+			model_remove(&w->target, t);
+	}
+}
+
 static void apply_deletion(struct world *w, struct server *s, size_t i)
 {
 	struct server_item *it = &s->items[i];
 	struct entry *t = model_find(&w->target, it->item.path);
 
+	if (it->item.flags & WIRE_ITEM_SPARE) {
+		server_report(w, s, i, WIRE_ACKED, NULL, 0);
+		return;
+	}
 	if (t && t->foreign && t->unclaimed)
 		world_violation(w, "I8: somebody else's entry is deleted", it->item.path);
 	if (w->frozen && s->state == SERVER_LISTED && !s->orphan && s->at == 0)
@@ -267,6 +334,16 @@ static void apply_deletion(struct world *w, struct server *s, size_t i)
 	server_report(w, s, i, WIRE_ACKED, NULL, 0);
 }
 
+static bool deletes(const struct server *s, struct bytes dir)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		if (!(s->items[i].item.flags & WIRE_ITEM_SPARE) &&
+		    bytes_equal(s->items[i].item.path, dir))
+			return true;
+	}
+	return false;
+}
+
 /* Our side finds another state of things than the batch was made for. */
 static bool vanished(struct world *w, struct server *s, size_t i)
 {
@@ -274,6 +351,8 @@ static bool vanished(struct world *w, struct server *s, size_t i)
 	struct bytes dir = path_parent(it->item.path);
 	struct entry *d = dir.n ? model_find(&w->source, dir) : NULL;
 
+	if (it->item.flags & WIRE_ITEM_SPARE)
+		return dir.n && (!d || !S_ISDIR(d->fp.mode)) && !deletes(s, dir);
 	if (s->class == SESSION_DELETE)
 		return it->exists;
 	if (dir.n && (!d || !S_ISDIR(d->fp.mode)) && s->state == SERVER_LISTED)
@@ -290,7 +369,7 @@ static void apply_entry(struct world *w, struct server *s, size_t i)
 	bool same, is_dir = it->seen.fp.mode && S_ISDIR(it->seen.fp.mode);
 
 	if (s->state == SERVER_LISTED)
-		ensure_parents(w, it->item.path);
+		ensure_parents(w, s, it->item.path);
 	t = dir.n ? model_find(&w->target, dir) : NULL;
 	if (dir.n && (!t || !S_ISDIR(t->fp.mode)))
 		return; /* a late server writes only into what is there */
@@ -321,6 +400,8 @@ void server_apply(struct world *w, struct server *s, size_t i)
 {
 	world_trace(w, "server %llu state %d class %d applies %s", (unsigned long long)s->id,
 	            (int)s->state, (int)s->class, s->items[i].path);
+	if (i == 0 && s->class == SESSION_DELETE && s->target_id == w->target_id)
+		apply_sweeps(w, s);
 	if (!(s->items[i].item.flags & WIRE_ITEM_STAMP) && vanished(w, s, i)) {
 		server_report(w, s, i, WIRE_VANISHED, NULL, 0);
 		return;
@@ -446,6 +527,7 @@ static bool server_step(struct world *w, struct server *s)
 		}
 		if (w->now_ns < s->over_ns && !w->quiet)
 			return false;
+		server_killed(w, s);
 		server_gone(w, s, TROUBLE_NONE, true);
 		server_free(w, s);
 		return true;

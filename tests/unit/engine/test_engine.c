@@ -114,6 +114,9 @@ static void zombie_path_is_sent_at_once_and_again_afterwards(void **state)
 	rig_put(r, "a", MARK_QUICK, 0);
 	rig_looked(r);
 	rig_wait(r, RIG_SECOND);
+	assert_int_equal(rig_find(r, "a")->class, SESSION_DELETE); /* its temporary file */
+	rig_confirm_all(r);
+	rig_wait(r, RIG_SECOND);
 	assert_int_equal(rig_find(r, "a")->class, SESSION_CONTENT);
 	rig_confirm_all(r);
 	assert_int_equal(rig_belief(r, "a"), LEDGER_CONFIRMED);

@@ -236,6 +236,83 @@ static void odd_rule_spares_all_that_is_odd_otherwise(void **state)
 	}
 }
 
+static struct session_risk temps_of(const char *path)
+{
+	return (struct session_risk){bytes_of(path), false, SESSION_RISK_TEMPS};
+}
+
+static void temporary_files_of_a_name_go_and_nothing_else(void **state)
+{
+	static const char *const stay[] = {
+	        "d/a",         "d/.a.backup", "d/.a.241231", "d/.a.aBcDeFg",    "d/.a.aBcDe",
+	        "d/.b.aBcDeF", "d/a.aBcDeF",  "d/.a.known1", "d/sub/.a.aBcDeF", ".a.aBcDeF"};
+	struct talk *t = *state;
+	struct session_options o = talk_options();
+	struct talk_file f[] = {content_dir("d")};
+	struct session_risk risks[] = {temps_of("d/a"),
+	                               {BYTES("d/.a.known1"), false, SESSION_RISK_SPARED}};
+
+	make_dir(t, "d");
+	make_dir(t, "d/sub");
+	make_dir(t, "d/.a.DirDir");
+	for (size_t i = 0; i < ARRAY_LEN(stay); i++)
+		talk_write(t, stay[i], BYTES("x"));
+	talk_write(t, "d/.a.aBcDeF", BYTES("x"));
+	talk_write(t, "d/.a.00000x", BYTES("x"));
+	delete_all(t, &o, f, ARRAY_LEN(f), risks, ARRAY_LEN(risks));
+	assert_false(talk_exists(t, "d/.a.aBcDeF"));
+	assert_false(talk_exists(t, "d/.a.00000x"));
+	assert_int_equal(t->deleted_n, 2);
+	for (size_t i = 0; i < ARRAY_LEN(stay); i++)
+		assert_true(talk_exists(t, stay[i]));
+	assert_true(talk_exists(t, "d/.a.DirDir"));
+	assert_int_equal(t->errors, 0);
+}
+
+/* Each odd name's alone: those of the others stay, and all the names themselves. */
+static void temporary_files_of_an_odd_name_are_its_own(void **state)
+{
+	struct talk *t = *state;
+	struct session_options o = talk_options();
+	char temp[ARRAY_LEN(odd_names)][32];
+
+	for (size_t i = 0; i < ARRAY_LEN(odd_names); i++) {
+		const char *name = odd_names[i];
+
+		(void)snprintf(temp[i], sizeof(temp[i]), ".%s.aBcDe%c", name + (*name == '.'),
+		               'A' + (int)(i % 26));
+		talk_write(t, name, BYTES("x"));
+		talk_write(t, temp[i], BYTES("x"));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(odd_names); i++) {
+		struct talk_file f[] = {content_dir("")};
+		struct session_risk one = temps_of(odd_names[i]);
+
+		t->deleted_n = 0;
+		delete_all(t, &o, f, 1, &one, 1);
+		assert_int_equal(t->deleted_n, 1);
+		for (size_t k = 0; k < ARRAY_LEN(odd_names); k++) {
+			assert_true(talk_exists(t, odd_names[k]));
+			assert_int_equal(talk_exists(t, temp[k]), k > i);
+		}
+	}
+}
+
+static void directory_goes_with_temporary_files_in_it(void **state)
+{
+	struct talk *t = *state;
+	struct session_options o = talk_options();
+	struct talk_file f[] = {content_dir("")};
+	struct session_risk risks[] = {risk("d", true), risk("d/a", false), temps_of("d/a")};
+
+	make_dir(t, "d");
+	talk_write(t, "d/a", BYTES("x"));
+	talk_write(t, "d/.a.aBcDeF", BYTES("x"));
+	delete_all(t, &o, f, ARRAY_LEN(f), risks, ARRAY_LEN(risks));
+	assert_false(talk_exists(t, "d"));
+	assert_int_equal(t->errors, 0);
+}
+
 static void two_thousand_names_go(void **state)
 {
 	struct talk *t = *state;
@@ -416,6 +493,12 @@ int main(void)
 	                                        teardown),
 	        cmocka_unit_test_setup_teardown(every_odd_name_goes_and_only_it, setup, teardown),
 	        cmocka_unit_test_setup_teardown(odd_rule_spares_all_that_is_odd_otherwise, setup,
+	                                        teardown),
+	        cmocka_unit_test_setup_teardown(temporary_files_of_a_name_go_and_nothing_else,
+	                                        setup, teardown),
+	        cmocka_unit_test_setup_teardown(temporary_files_of_an_odd_name_are_its_own, setup,
+	                                        teardown),
+	        cmocka_unit_test_setup_teardown(directory_goes_with_temporary_files_in_it, setup,
 	                                        teardown),
 	        cmocka_unit_test_setup_teardown(two_thousand_names_go, setup, teardown),
 	        cmocka_unit_test_setup_teardown(dry_run_tells_and_deletes_nothing, setup, teardown),

@@ -447,6 +447,42 @@ static void deletion_removes_names_and_keeps_what_is_foreign(void **state)
 	assert_true(rig_exists(r, "dst/keep"));
 }
 
+static void temporary_files_go_and_their_name_stays(void **state)
+{
+	struct rig *r = *state;
+	struct stat before, after;
+
+	rig_write(r, "src/d/a", "x", OLD);
+	rig_write(r, "dst/d/a", "x", OLD);
+	rig_write(r, "dst/d/.a.aBcDeF", "x", OLD);
+	rig_write(r, "dst/d/.a.kNown1", "x", OLD);
+	rig_write(r, "dst/lost/.b.aBcDeF", "x", OLD);
+	rig_write(r, "dst/gone/.c.aBcDeF", "x", OLD);
+	rig_write(r, "dst/.e.aBcDeF", "x", OLD);
+	assert_int_equal(fstatat(r->dst_fd, "lost", &before, 0), 0);
+	rig_start(r);
+	rig_connect(r, SESSION_DELETE);
+	rig_carry(r,
+	          (struct wire_item[]){ITEM("d/a", WIRE_ITEM_TEMPS | WIRE_ITEM_SPARE),
+	                               ITEM("d/.a.kNown1", WIRE_ITEM_SPARE),
+	                               ITEM("lost/b", WIRE_ITEM_TEMPS | WIRE_ITEM_SPARE),
+	                               ITEM("gone", WIRE_ITEM_DIR),
+	                               ITEM("gone/c", WIRE_ITEM_TEMPS | WIRE_ITEM_SPARE),
+	                               ITEM("e", WIRE_ITEM_TEMPS)},
+	          6);
+	/* A directory that only the target has, and that stays, is not touched. */
+	for (size_t i = 0; i < 6; i++)
+		assert_result(r, i, i == 2 ? WIRE_VANISHED : WIRE_ACKED);
+	assert_true(rig_exists(r, "dst/d/a"));
+	assert_true(rig_exists(r, "dst/d/.a.kNown1"));
+	assert_false(rig_exists(r, "dst/d/.a.aBcDeF"));
+	assert_false(rig_exists(r, "dst/gone"));
+	assert_false(rig_exists(r, "dst/.e.aBcDeF"));
+	assert_true(rig_exists(r, "dst/lost/.b.aBcDeF"));
+	assert_int_equal(fstatat(r->dst_fd, "lost", &after, 0), 0);
+	assert_int_equal(after.st_mtim.tv_sec, before.st_mtim.tv_sec);
+}
+
 static void deletion_keeps_all_directories_above_a_foreign_file(void **state)
 {
 	struct rig *r = *state;
@@ -785,6 +821,7 @@ int main(void)
 	        TEST(big_file_under_a_bandwidth_limit_arrives_whole),
 	        TEST(changed_big_file_is_sent_as_differences),
 	        TEST(deletion_removes_names_and_keeps_what_is_foreign),
+	        TEST(temporary_files_go_and_their_name_stays),
 	        TEST(deletion_keeps_all_directories_above_a_foreign_file),
 	        TEST(deletion_of_what_is_there_again_is_refused),
 	        TEST(deletion_below_a_directory_that_is_gone_works),

@@ -1,0 +1,281 @@
+/* What a receiver that was cut off left behind: asked for, spared, carried along, never forgotten.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+#include "rig.h"
+
+#define SWEPT (WIRE_ITEM_TEMPS | WIRE_ITEM_SPARE)
+
+static int setup(void **state)
+{
+	struct rig *r = rig_new();
+
+	rig_start(r);
+	*state = r;
+	return 0;
+}
+
+static int setup_keeping(void **state)
+{
+	struct rig *r = rig_new();
+
+	r->config.keep_deleted = true;
+	rig_start(r);
+	*state = r;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	rig_free(*state);
+	return 0;
+}
+
+static void hold_at_target(struct rig *r, const char *path, unsigned flags)
+{
+	rig_put(r, path, MARK_QUICK, MARK_FRESH | flags);
+	rig_wait(r, 2 * RIG_SECOND); /* what looks temporary is not sent at once */
+	rig_confirm_all(r);
+	assert_int_equal(rig_belief(r, path), LEDGER_CONFIRMED);
+}
+
+/* The list under way that deletes or sweeps the path; NULL: none. *ret_flags: as what. */
+static struct rig_batch *find_sweep(struct rig *r, const char *path, unsigned *ret_flags)
+{
+	for (size_t i = 0; i < r->batch_count; i++) {
+		struct rig_batch *b = &r->batches[i];
+
+		for (size_t k = 0; k < b->count && !b->ended && b->class == SESSION_DELETE; k++) {
+			*ret_flags = b->flags[k];
+			if (!strcmp(b->path[k], path))
+				return b;
+		}
+	}
+	return NULL;
+}
+
+/* Its session breaks off in the middle and is over. */
+static void lose(struct rig *r, const char *path)
+{
+	rig_put(r, path, MARK_QUICK, MARK_FRESH);
+	rig_done(r, rig_find(r, path), TROUBLE_PROTOCOL, false);
+}
+
+/* Everything that is asked for is carried out, but what is swept. */
+static void go_on(struct rig *r)
+{
+	rig_wait(r, 2 * RIG_SECOND);
+	rig_looked(r);
+	for (size_t i = 0; i < r->batch_count; i++) {
+		struct rig_batch *b = &r->batches[i];
+
+		for (size_t k = 0; k < b->count && !b->ended && b->class != SESSION_DELETE; k++)
+			assert_int_equal(rig_report(r, b, b->path[k], WIRE_ACKED), 0);
+		if (!b->ended && b->class != SESSION_DELETE)
+			rig_done(r, b, TROUBLE_NONE, false);
+	}
+	rig_run(r);
+}
+
+static void name_lost_in_flight_is_swept_when_it_is_not_sent(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *sweep;
+	unsigned flags;
+
+	lose(r, "a");
+	rig_wait(r, 2 * RIG_SECOND);
+	assert_non_null(rig_find(r, "a"));
+	assert_null(find_sweep(r, "a", &flags)); /* it would lose what is just being written */
+	go_on(r);
+	rig_wait(r, RIG_SECOND);
+	sweep = find_sweep(r, "a", &flags);
+	assert_non_null(sweep);
+	assert_int_equal(flags, SWEPT);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	assert_int_equal(rig_report(r, sweep, "a", WIRE_ACKED), 0);
+	rig_done(r, sweep, TROUBLE_NONE, false);
+	go_on(r);
+	assert_int_equal(rig_belief(r, "a"), LEDGER_CONFIRMED);
+	assert_null(find_sweep(r, "a", &flags));
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
+static void name_waits_while_it_is_swept(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *sweep;
+	unsigned flags;
+
+	lose(r, "a");
+	go_on(r);
+	go_on(r);
+	sweep = find_sweep(r, "a", &flags);
+	assert_non_null(sweep);
+	rig_put(r, "a", MARK_QUICK, 0);
+	rig_put(r, "b", MARK_QUICK, MARK_FRESH);
+	rig_wait(r, 2 * RIG_SECOND);
+	assert_ptr_equal(rig_find(r, "a"), sweep);
+	assert_non_null(rig_find(r, "b"));
+	rig_report(r, sweep, "a", WIRE_ACKED);
+	rig_done(r, sweep, TROUBLE_NONE, false);
+	rig_wait(r, RIG_SECOND);
+	assert_non_null(rig_find(r, "a"));
+}
+
+static void zombie_is_swept_when_it_is_over(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *first;
+	unsigned flags;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	first = rig_find(r, "a");
+	rig_done(r, first, TROUBLE_PROTOCOL, true);
+	go_on(r);
+	go_on(r);
+	assert_null(find_sweep(r, "a", &flags));
+	engine_session_gone(r->engine,
+	                    &(struct wire_gone){.session = first->session, .zombie_over = true},
+	                    r->now_ns);
+	go_on(r);
+	go_on(r);
+	assert_non_null(find_sweep(r, "a", &flags));
+}
+
+static void known_name_that_looks_temporary_is_spared(void **state)
+{
+	struct rig *r = *state;
+	unsigned flags;
+
+	hold_at_target(r, ".a.aBcDeF", 0);
+	hold_at_target(r, ".a.aBcDeFg", 0);
+	hold_at_target(r, ".other.aBcDeF", 0);
+	lose(r, "a");
+	go_on(r);
+	go_on(r);
+	assert_non_null(find_sweep(r, "a", &flags));
+	assert_non_null(find_sweep(r, ".a.aBcDeF", &flags));
+	assert_int_equal(flags, WIRE_ITEM_SPARE);
+	assert_null(find_sweep(r, ".a.aBcDeFg", &flags));
+	assert_null(find_sweep(r, ".other.aBcDeF", &flags));
+}
+
+static void deletion_of_the_directory_takes_it_along(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *b;
+	unsigned flags;
+
+	hold_at_target(r, "d", MARK_DIR);
+	lose(r, "d/a");
+	engine_set_paused(r->engine, true, r->now_ns);
+	rig_wait(r, 2 * RIG_SECOND);
+	rig_looked(r);
+	rig_put(r, "d/a", MARK_DELETE, 0);
+	rig_put(r, "d", MARK_DELETE, MARK_DIR);
+	engine_set_paused(r->engine, false, r->now_ns);
+	rig_wait(r, 2 * RIG_SECOND);
+	b = find_sweep(r, "d", &flags);
+	assert_non_null(b);
+	assert_int_equal(flags, WIRE_ITEM_DIR);
+	assert_ptr_equal(find_sweep(r, "d/a", &flags), b);
+	assert_int_equal(flags, WIRE_ITEM_TEMPS);
+	assert_int_equal(b->count, 2);
+	rig_confirm_all(r);
+	go_on(r);
+	assert_int_equal(rig_belief(r, "d/a"), LEDGER_ABSENT);
+	assert_int_equal(rig_belief(r, "d"), LEDGER_ABSENT);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
+static void restart_before_the_sweep_finds_the_name_again(void **state)
+{
+	struct rig *r = *state;
+	unsigned flags;
+
+	lose(r, "a");
+	go_on(r);
+	go_on(r);
+	assert_non_null(find_sweep(r, "a", &flags));
+	assert_true(rig_belief(r, "a") & LEDGER_CONFIRMED);
+	rig_restart(r);
+	rig_run(r);
+	go_on(r);
+	rig_wait(r, r->config.zombie_ns);
+	go_on(r);
+	go_on(r);
+	assert_non_null(find_sweep(r, "a", &flags));
+	assert_int_equal(flags, SWEPT);
+}
+
+static void sweep_that_breaks_off_is_tried_again(void **state)
+{
+	struct rig *r = *state;
+	unsigned flags;
+
+	lose(r, "a");
+	go_on(r);
+	go_on(r);
+	rig_done(r, find_sweep(r, "a", &flags), TROUBLE_PROTOCOL, false);
+	rig_wait(r, 3 * RIG_SECOND);
+	go_on(r);
+	assert_non_null(find_sweep(r, "a", &flags));
+}
+
+static void sweep_that_fails_is_given_up_in_the_end(void **state)
+{
+	struct rig *r = *state;
+	unsigned flags, tries = 0;
+
+	lose(r, "a");
+	for (unsigned i = 0; i < 200; i++) {
+		struct rig_batch *b;
+
+		go_on(r);
+		b = find_sweep(r, "a", &flags);
+		if (!b)
+			continue;
+		tries++;
+		assert_int_equal(rig_report(r, b, "a", WIRE_FAILED), 0);
+		rig_done(r, b, TROUBLE_NONE, false);
+	}
+	assert_int_equal(tries, 5);
+	assert_int_equal(rig_belief(r, "a"), LEDGER_CONFIRMED);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
+static void job_that_deletes_nothing_sweeps_nothing(void **state)
+{
+	struct rig *r = *state;
+	unsigned flags;
+
+	lose(r, "a");
+	for (unsigned i = 0; i < 5; i++)
+		go_on(r);
+	assert_null(find_sweep(r, "a", &flags));
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
+#define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        TEST(name_lost_in_flight_is_swept_when_it_is_not_sent, setup),
+	        TEST(name_waits_while_it_is_swept, setup),
+	        TEST(zombie_is_swept_when_it_is_over, setup),
+	        TEST(known_name_that_looks_temporary_is_spared, setup),
+	        TEST(deletion_of_the_directory_takes_it_along, setup),
+	        TEST(restart_before_the_sweep_finds_the_name_again, setup),
+	        TEST(sweep_that_breaks_off_is_tried_again, setup),
+	        TEST(sweep_that_fails_is_given_up_in_the_end, setup),
+	        TEST(job_that_deletes_nothing_sweeps_nothing, setup_keeping),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
