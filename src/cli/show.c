@@ -157,6 +157,11 @@ static void add_details(struct buf *out, json_t *job)
 		           " directories stay at the target: they hold what others put "
 		           "there\n",
 		           number(job, "kept"));
+	if (number(job, "extras") > 0)
+		buf_printf(out,
+		           "    %" PRId64
+		           " extras at the target, left alone: see lockstep verify\n",
+		           number(job, "extras"));
 }
 
 static void add_job(struct buf *out, json_t *status, json_t *job, json_t *before, double seconds)

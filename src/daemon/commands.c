@@ -79,6 +79,7 @@ static void command_status(void *arg, const struct control_request *r, struct co
 			s->name = j->config->name;
 			s->tree = t->config->name;
 			s->target = j->config->target_text;
+			s->extras = j->extras;
 			s->sync_began_ns = j->sync_began_ns;
 			s->sync_total = t->progress.crawling ? 0 : t->progress.entries;
 			engine_status(j->engine, &s->engine, input.now_ns);

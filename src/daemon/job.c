@@ -346,6 +346,7 @@ int job_start(struct tree *t, const struct config_job *config, struct err *err)
 	j->timer.data = j;
 	j->handles = 2; /* the timer and the source's attachment */
 	j->sync_began_ns = instance_now();
+	j->extras = UINT64_MAX;
 	t->jobs[number] = j;
 	source_expect(t->source, number, ledger_root(j->ledger) ? ledger_root(j->ledger) : "");
 	source_attach(t->source, number, j->ledger);
@@ -376,6 +377,10 @@ void job_run(struct job *j, int root_fd)
 	j->root_wanted = false;
 	engine_run(j->engine, now, root_fd >= 0);
 	j->root_fd = -1;
+	if (j->compared != engine_compared(j->engine)) {
+		j->compared = engine_compared(j->engine);
+		verify_count_extras(j);
+	}
 	deadline = engine_deadline(j->engine);
 	if (deadline == INT64_MAX) {
 		(void)uv_timer_stop(&j->timer);

@@ -79,7 +79,8 @@ struct job {
 	bool root_approved; /* another root was approved and is about to be known */
 	bool pin_broken;    /* the local target is not the directory it was */
 	int64_t sync_began_ns;
-	unsigned handles; /* open libuv handles that hold it back from being freed */
+	uint64_t extras, compared; /* extras: UINT64_MAX: not counted yet; compared: as of when */
+	unsigned handles;          /* open libuv handles that hold it back from being freed */
 };
 
 struct wait {
@@ -206,6 +207,8 @@ static inline bool verify_owns(uint64_t number)
 /* Takes `body`, to which the differences are added. */
 void verify_begin(struct instance *in, struct control_reply *reply, json_t *body, bool checksum,
                   struct job **jobs, size_t n);
+/* Counts the extras of one job, without a client. */
+void verify_count_extras(struct job *j);
 void verify_timed_out(struct instance *in, struct control_reply *reply);
 void verify_forget(struct instance *in, struct control_reply *reply);
 void verify_forget_job(struct job *j);

@@ -134,7 +134,10 @@ static void put_counters(json_t *j, const struct status_job *job)
 	put_count(j, "failed", e->failed);
 	put_count(j, "held", e->held);
 	put_count(j, "kept", e->kept);
-	put_count(j, "extras", job->extras);
+	if (job->extras == UINT64_MAX)
+		put(j, "extras", json_null());
+	else
+		put_count(j, "extras", job->extras);
 	put_count(j, "zombies", e->zombies);
 	put_count(j, "confirmed_files", e->confirmed);
 	put_count(j, "entries", e->entries);

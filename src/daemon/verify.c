@@ -137,6 +137,8 @@ static void verify_let_go(struct verify *v)
 static void part_over(struct verify_part *p, const char *trouble)
 {
 	p->state = PART_OVER;
+	if (p->job && !trouble[0] && !p->no_extras)
+		p->job->extras = p->found.extras;
 	(void)snprintf(p->trouble, sizeof(p->trouble), "%s", trouble);
 	verify_let_go(p->verify);
 }
@@ -173,7 +175,7 @@ static void part_confirm(struct verify_part *p)
 	for (size_t i = 0; i < p->found.n; i++) {
 		const struct verify_difference *d = &p->found.list[i];
 
-		if (!d->extra)
+		if (d->kind == VERIFY_DIFFERS)
 			p->items[p->count++] = (struct wire_item){bytes_of(d->path),
 			                                          d->is_dir ? WIRE_ITEM_DIR : 0, 0};
 	}
@@ -191,8 +193,12 @@ static void part_next(struct verify_part *p)
 		return;
 	}
 	p->count = verify_walk_next(p->walk, &p->items);
-	if (p->count == 0) {
+	if (p->count == 0 && p->verify->reply) {
 		part_confirm(p);
+		return;
+	}
+	if (p->count == 0) { /* nobody asks for the differences */
+		part_over(p, "");
 		return;
 	}
 	part_open(p);
@@ -280,6 +286,17 @@ void verify_begin(struct instance *in, struct control_reply *reply, json_t *body
 	verify_let_go(v);
 }
 
+void verify_count_extras(struct job *j)
+{
+	for (const struct verify *v = j->instance->verifies; v; v = v->next) {
+		for (size_t i = 0; i < v->count; i++) {
+			if (v->parts[i].job == j && v->parts[i].state != PART_OVER)
+				return; /* one that goes on will tell */
+		}
+	}
+	verify_begin(j->instance, NULL, NULL, false, &j, 1);
+}
+
 void verify_session_ready(struct job *j, const struct wire_ready *m)
 {
 	struct verify_part *p = verify_find(j, m->session);
@@ -319,7 +336,7 @@ static bool part_retries_without_extras(struct verify_part *p, uint8_t trouble)
 	if (trouble != TROUBLE_REFUSED || !part_wants_extras(p))
 		return false;
 	p->no_extras = true;
-	return true;
+	return p->verify->reply; /* else they were all that was asked for */
 }
 
 void verify_session_gone(struct job *j, const struct wire_gone *m)
@@ -351,10 +368,10 @@ static void part_take_extra(struct verify_part *p, const struct wire_result_item
 		return;
 	ledger_get(p->job->ledger, r->path, &belief);
 	if (belief.state == LEDGER_ABSENT)
-		verify_found_add(&p->found, r->path, is_dir, true,
+		verify_found_add(&p->found, r->path, is_dir, VERIFY_EXTRA,
 		                 BYTES("extra: only the target has it"));
 	else if (p->job->config->options.delete)
-		verify_found_add(&p->found, r->path, is_dir, true,
+		verify_found_add(&p->found, r->path, is_dir, VERIFY_LEFT_OVER,
 		                 BYTES("left over: the source has it no more"));
 }
 
@@ -366,7 +383,7 @@ static void part_take_answer(struct verify_part *p, const struct wire_result_ite
 
 	p->answered[r->index] = true;
 	if (r->result == WIRE_DISPROVED || r->result == WIRE_FAILED || r->result == WIRE_UNREADABLE)
-		verify_found_add(&p->found, item->path, is_dir, false, text);
+		verify_found_add(&p->found, item->path, is_dir, VERIFY_DIFFERS, text);
 	if (!p->confirming && (r->result == WIRE_DISPROVED || r->result == WIRE_PROVEN))
 		p->compared++;
 }

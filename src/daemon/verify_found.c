@@ -85,11 +85,12 @@ void verify_found_done(struct verify_found *f)
 	*f = (struct verify_found){0};
 }
 
-void verify_found_add(struct verify_found *f, struct bytes path, bool is_dir, bool extra,
+void verify_found_add(struct verify_found *f, struct bytes path, bool is_dir, enum verify_kind kind,
                       struct bytes what)
 {
 	if (f->fresh_n == FRESH_MAX) {
 		f->uncounted++;
+		f->extras += kind == VERIFY_EXTRA;
 		return;
 	}
 	if (f->fresh_n == f->fresh_cap) {
@@ -100,7 +101,7 @@ void verify_found_add(struct verify_found *f, struct bytes path, bool is_dir, bo
 	        (struct verify_difference){.path = mem_dup(path.p, path.n),
 	                                   .what = mem_dup(what.p ? what.p : "", what.n),
 	                                   .is_dir = is_dir,
-	                                   .extra = extra};
+	                                   .kind = kind};
 }
 
 /* The receiver's own file for a name that is on its way. */
@@ -127,7 +128,7 @@ static bool under_way(const struct verify_found *f, const struct verify_differen
 
 	if (!f->marks)
 		return false;
-	if (find_mark(f, path) || (d->extra && is_temporary(f, path)))
+	if (find_mark(f, path) || (d->kind != VERIFY_DIFFERS && is_temporary(f, path)))
 		return true;
 	while (at.n) {
 		const struct verify_mark *m;
@@ -167,8 +168,10 @@ static void keep(struct verify_found *f, struct verify_difference *d)
 void verify_found_judge(struct verify_found *f)
 {
 	for (size_t i = 0; i < f->fresh_n; i++) {
-		if (!under_way(f, &f->fresh[i]))
-			keep(f, &f->fresh[i]);
+		if (under_way(f, &f->fresh[i]))
+			continue;
+		f->extras += f->fresh[i].kind == VERIFY_EXTRA;
+		keep(f, &f->fresh[i]);
 	}
 	verify_found_drop_fresh(f);
 }
@@ -184,7 +187,7 @@ void verify_found_confirm(struct verify_found *f)
 			d->again = true;
 	}
 	for (size_t i = 0; i < f->n; i++) {
-		if (f->list[i].again || f->list[i].extra)
+		if (f->list[i].again || f->list[i].kind != VERIFY_DIFFERS)
 			f->list[kept++] = f->list[i];
 		else
 			difference_done(&f->list[i]);

@@ -14,7 +14,12 @@
 
 struct verify_difference {
 	char *path, *what;
-	bool is_dir, extra;
+	bool is_dir;
+	enum verify_kind {
+		VERIFY_DIFFERS,
+		VERIFY_LEFT_OVER, /* ours, and the source has it no more */
+		VERIFY_EXTRA,     /* somebody else's */
+	} kind;
 	bool again; /* the second look, too, found it so */
 };
 
@@ -24,13 +29,14 @@ struct verify_found {
 	struct verify_difference *fresh; /* of the batch under way */
 	size_t fresh_n, fresh_cap;
 	uint64_t uncounted; /* not in the list for want of room */
+	uint64_t extras;    /* all of them, in the list or not */
 	struct verify_mark *marks;
 };
 
 void verify_found_done(struct verify_found *f);
 /* Adds the marks that the engine has now. */
 void verify_found_note_marks(struct verify_found *f, struct engine *e);
-void verify_found_add(struct verify_found *f, struct bytes path, bool is_dir, bool extra,
+void verify_found_add(struct verify_found *f, struct bytes path, bool is_dir, enum verify_kind kind,
                       struct bytes what);
 /* The batch has been answered: moves what no mark explains to the list. */
 void verify_found_judge(struct verify_found *f);

@@ -326,6 +326,7 @@ static void engine_step_phase(struct engine *e)
 	else if (phase == LEDGER_FIRST_SYNC && e->crawled && pathset_pending(e->set) == 0 &&
 	         pathset_in_flight(e->set) == 0) {
 		ledger_set_phase(e->ledger, LEDGER_LIVE);
+		e->compare_open = true;
 		engine_say(e, LOG_INFO, "job.live", "the first sync is complete: %llu entries",
 		           (unsigned long long)ledger_entries(e->ledger));
 	}

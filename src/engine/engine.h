@@ -90,6 +90,9 @@ void engine_set_held(struct engine *e, const char *why, int64_t now_ns);
 void engine_crawled(struct engine *e, int64_t now_ns);
 /* Compares everything with the target: META... every entry at least `action` (QUICK or CONTENT). */
 void engine_compare(struct engine *e, enum mark_action action, uint64_t born, int64_t now_ns);
+/* How often everything has been compared with the target, the first sync included: grows when what
+ * was found has been dealt with. */
+uint64_t engine_compared(const struct engine *e);
 /* Tries again at once what waits for a retry time. */
 void engine_kick(struct engine *e, int64_t now_ns);
 

@@ -174,7 +174,8 @@ struct engine {
 	 * been put back to an earlier state. Until all deletions found meanwhile have gone. */
 	bool types_unsure;
 	bool confirmed_since, probe_due, unproven, stamp_refused, compare_running;
-	uint64_t compare_token;
+	bool compare_open; /* begun, and what it found is not all dealt with */
+	uint64_t compare_token, compared;
 	int64_t contradiction_ns[CONTRADICTIONS];
 	struct recent *recents;
 	size_t recent_first, recent_count;

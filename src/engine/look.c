@@ -53,6 +53,11 @@ void engine_comparing(struct engine *e, enum mark_action least)
 	e->comparing = true;
 }
 
+uint64_t engine_compared(const struct engine *e)
+{
+	return e->compared;
+}
+
 void look_step_compare(struct engine *e)
 {
 	if (pathset_pending(e->set) || pathset_in_flight(e->set) || e->looks)
@@ -60,6 +65,8 @@ void look_step_compare(struct engine *e)
 	if (e->crawled && !e->unproven && !e->aside && !e->holds)
 		e->types_unsure = false;
 	e->comparing = false;
+	e->compared += e->compare_open;
+	e->compare_open = false;
 	aged_clear(&e->content_due);
 }
 

@@ -224,7 +224,7 @@ void engine_compare(struct engine *e, enum mark_action action, uint64_t born, in
 	struct look_request *look = mem_alloc(sizeof(*look));
 
 	look->token = e->compare_token = ++e->next_token;
-	e->compare_running = true;
+	e->compare_running = e->compare_open = true;
 	engine_comparing(e, action);
 	HASH_ADD(hh, e->looks, token, sizeof(look->token), look);
 	e->ops->look(e->arg, look->token, &m, 1);

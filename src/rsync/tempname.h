@@ -4,9 +4,8 @@
  *
  * The stem is the file's name, without its own dot in front if it has one, cut where the whole
  * would be too long. Versions differ in what they do with dots and with a cut through a character,
- * so a name may have several stems. What a receiver makes by other means than mkstemp (a link, a
- * device:
- * ".STEM.NUMBER", for the time between two system calls) is not told here.
+ * so a name may have several stems. What a receiver makes by other means than mkstemp, for the time
+ * between two system calls (a link or a device, as ".STEM.NUMBER"), is not told here.
  *
  * Six letters that read as a word or six digits that read as a date ("backup", "241231") were
  * hardly drawn by mkstemp (0.5 %), and likely put there by somebody: no pattern takes them for a

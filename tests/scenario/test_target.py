@@ -160,7 +160,6 @@ def test_edited_at_the_target_verify_names_it_repair_heals(box):
     assert ls.ask("verify", "--checksum").returncode == 0
 
 
-@pytest.mark.xfail(strict=False, reason="extras are counted by `verify` so far, not in `status`")
 def test_extras_are_kept_and_counted(box):
     """A build that runs `--delete` at its first sync removes what was never its own."""
     src, server = box.dir("src"), box.rsyncd()
@@ -171,7 +170,15 @@ def test_extras_are_kept_and_counted(box):
     box.write(src + "/d000/more", b"1")
     ls.settle()
     assert box.read(server.path + "/foreign/file") == box.read(server.path + "/d000/foreign") == b"mine"
-    assert ls.job()["extras"] >= 2
+    ls.until_job(lambda j: j["extras"] is not None, 10, "the extras counted")
+    assert ls.job()["extras"] == 3
+    assert "3 extras" in ls.ask("status").stdout
+    os.unlink(server.path + "/d000/foreign")
+    assert "foreign/file" in ls.ask("verify").stdout
+    assert ls.job()["extras"] == 2
+    shutil.rmtree(server.path + "/foreign")
+    assert "extra" not in ls.ask("verify").stdout
+    assert ls.job()["extras"] == 0
 
 
 @pytest.mark.root

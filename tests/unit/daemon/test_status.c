@@ -61,6 +61,18 @@ static void json_names_survive_and_times_are_iso(void **state)
 	assert_true(json_is_null(json_object_get(j, "trouble")));
 	assert_true(json_is_null(json_object_get(j, "retry_in_ms")));
 	assert_true(json_is_null(json_object_get(j, "progress")));
+	assert_int_equal(json_integer_value(json_object_get(j, "extras")), 0);
+	json_decref(status);
+}
+
+static void extras_that_were_never_counted_are_null(void **state)
+{
+	json_t *status;
+
+	(void)state;
+	job.extras = UINT64_MAX;
+	status = status_json(&input);
+	assert_true(json_is_null(json_object_get(first_job(status), "extras")));
 	json_decref(status);
 }
 
@@ -214,6 +226,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        TEST(json_names_survive_and_times_are_iso),
+	        TEST(extras_that_were_never_counted_are_null),
 	        TEST(json_first_sync_has_progress),
 	        TEST(json_cut_text_stays_valid),
 	        TEST(json_failure_and_hold_name_their_paths),
