@@ -69,13 +69,13 @@ static int finish(const struct cursor *c)
 	return c->bad || cursor_left(c) ? -EPROTO : 0;
 }
 
-/* The switches among the options, in one order for both directions. */
+/* The switches among the options, in one order for both directions; extras comes with a session. */
 #define OPTION_SWITCHES(o)                                                                         \
 	{                                                                                          \
 		&(o)->perms, &(o)->owner, &(o)->group, &(o)->times, &(o)->links, &(o)->devices,    \
 		        &(o)->hard_links, &(o)->xattrs, &(o)->acls, &(o)->numeric_ids,             \
 		        &(o)->sparse, &(o)->fsync, &(o)->compress, &(o)->inplace, &(o)->no_ack,    \
-		        &(o)->no_ns, &(o)->dry_run                                                 \
+		        &(o)->no_msgs, &(o)->no_ns, &(o)->dry_run                                  \
 	}
 
 static void put_options(struct buf *out, const struct session_options *o)

@@ -38,6 +38,7 @@ static void setup_round_trip_keeps_everything(void **state)
 	m.options = (struct session_options){.perms = true,
 	                                     .xattrs = true,
 	                                     .no_ack = true,
+	                                     .no_msgs = true,
 	                                     .no_ns = true,
 	                                     .dry_run = true,
 	                                     .timeout_s = 31,
@@ -58,7 +59,7 @@ static void setup_round_trip_keeps_everything(void **state)
 	assert_int_equal(wire_get_setup(buf_bytes(&b), &got), 0);
 	assert_string_equal(got.job, "a b");
 	assert_true(got.options.perms && got.options.xattrs && got.options.no_ack);
-	assert_true(got.options.no_ns && got.options.dry_run);
+	assert_true(got.options.no_msgs && got.options.no_ns && got.options.dry_run);
 	assert_false(got.options.owner || got.options.inplace);
 	assert_int_equal(got.options.timeout_s, 31);
 	assert_int_equal(got.options.bwlimit_kib, 7);
