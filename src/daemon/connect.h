@@ -32,7 +32,9 @@ struct connect {
 		int error; /* errno of what failed, 0: it is there */
 		int dir;   /* what was looked at, O_PATH; -1: none */
 		bool is_mount;
-		uint64_t fsid, ino;
+		char pin[4096]; /* the file that says which directory it is */
+		int pinned;     /* 0: this one; -ESTALE: another; other -errno: see err */
+		struct err err;
 	} place;
 	struct connect *next;
 };

@@ -11,10 +11,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
-#include <sys/sysmacros.h>
+#include <unistd.h>
 #include "base/mem.h"
 #include "daemon/connect.h"
 #include "daemon/connect_args.h"
+#include "source/guard.h"
 
 #define PIN_FILE "target.pin"
 
@@ -70,10 +71,54 @@ static void spawn_target(struct connect *c, int dir)
 
 /* --- local --- */
 
+/* "uuid=... ino=..." where the file system has an identity that outlives a mount. xfs makes f_fsid
+ * of the device's number, which may be another one after the next start. */
+static char *place_identity(const struct connect_place *p, const struct stat *st,
+                            const struct statfs *fs)
+{
+	char lasting[160];
+	uint64_t fsid;
+
+	guard_lasting(p->dir, p->path, lasting, sizeof(lasting));
+	if (strcmp(lasting, "sample") != 0)
+		return mem_printf("%s\n", lasting);
+	memcpy(&fsid, &fs->f_fsid, sizeof(fsid));
+	return mem_printf("fsid=%016" PRIx64 " ino=%" PRIu64 "\n", fsid, (uint64_t)st->st_ino);
+}
+
+/* An empty pin after a power cut would be another directory's: it is whole or not there. */
+static int place_write_pin(const char *file, const char *text, struct err *err)
+{
+	autofree char *fresh = mem_printf("%s.new", file);
+	autoclose int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int r = fd < 0 ? -errno : fd_write_full(fd, text, strlen(text));
+
+	if (r == 0 && (fsync(fd) < 0 || rename(fresh, file) < 0))
+		r = -errno;
+	return r < 0 ? err_errno(err, -r, "cannot write %s", file) : 0;
+}
+
+/* 0: the pin agrees or was written now; -ESTALE: another directory; other -errno. */
+static int place_pin(struct connect_place *p, const char *now)
+{
+	struct buf known;
+	int r;
+
+	buf_init(&known, 256);
+	r = fd_read_file(p->pin, 256, &known, &p->err);
+	if (r == -ENOENT)
+		r = place_write_pin(p->pin, now, &p->err);
+	else if (r == 0 && !bytes_equal(buf_bytes(&known), bytes_of(now)))
+		r = -ESTALE;
+	buf_done(&known);
+	return r;
+}
+
 static void place_look(uv_work_t *work)
 {
 	struct connect *c = work->data;
 	struct connect_place *p = &c->place;
+	autofree char *now = NULL;
 	struct stat st, up;
 	struct statfs fs;
 
@@ -84,33 +129,10 @@ static void place_look(uv_work_t *work)
 		return;
 	}
 	p->is_mount = st.st_dev != up.st_dev || st.st_ino == up.st_ino;
-	p->ino = st.st_ino;
-	memcpy(&p->fsid, &fs.f_fsid, sizeof(p->fsid));
-}
-
-/* 0: the pin agrees or was written now; -ESTALE: another directory; other -errno. */
-static int place_pin(struct connect *c, struct err *err)
-{
-	autofree char *file = mem_printf("%s/%s", c->job->dir, PIN_FILE);
-	autofree char *now =
-	        mem_printf("fsid=%016" PRIx64 " ino=%" PRIu64 "\n", c->place.fsid, c->place.ino);
-	struct buf known;
-	int r;
-
-	buf_init(&known, 256);
-	r = fd_read_file(file, 256, &known, err);
-	if (r == -ENOENT) {
-		autoclose int fd =
-		        open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-		r = fd < 0 ? -errno : fd_write_full(fd, now, strlen(now));
-		if (r < 0)
-			(void)err_errno(err, -r, "cannot write %s", file);
-	} else if (r == 0 && !bytes_equal(buf_bytes(&known), bytes_of(now))) {
-		r = -ESTALE;
-	}
-	buf_done(&known);
-	return r;
+	if (p->require_mount && !p->is_mount)
+		return; /* nor is it what is to be pinned */
+	now = place_identity(p, &st, &fs);
+	p->pinned = place_pin(p, now);
 }
 
 static void place_known(uv_work_t *work, int status)
@@ -118,8 +140,6 @@ static void place_known(uv_work_t *work, int status)
 	struct connect *c = work->data;
 	struct connect_place *p = &c->place;
 	autoclose int dir = TAKE_FD(p->dir);
-	struct err err = {0};
-	int r;
 
 	c->handles--;
 	if (!c->job || status < 0) {
@@ -137,7 +157,7 @@ static void place_known(uv_work_t *work, int status)
 	else if (p->require_mount && !p->is_mount)
 		connect_failed(c, TROUBLE_MISSING, "nothing is mounted on %s (require_mount = yes)",
 		               p->path);
-	else if ((r = place_pin(c, &err)) == -ESTALE) {
+	else if (p->pinned == -ESTALE) {
 		c->job->pin_broken = true;
 		connect_failed(
 		        c, TROUBLE_MISSING,
@@ -145,8 +165,8 @@ static void place_known(uv_work_t *work, int status)
 		        "disk is not mounted. Nothing is sent. If that is intended: lockstep "
 		        "approve 0 %s",
 		        p->path, c->job->config->name);
-	} else if (r < 0)
-		connect_failed(c, TROUBLE_LOCAL, "%s", err.text);
+	} else if (p->pinned < 0)
+		connect_failed(c, TROUBLE_LOCAL, "%s", p->err.text);
 	else
 		spawn_target(c, dir);
 }
@@ -162,6 +182,7 @@ void connect_approve_pin(struct job *j)
 void connect_local(struct connect *c)
 {
 	(void)snprintf(c->place.path, sizeof(c->place.path), "%s", c->job->config->target.path);
+	(void)snprintf(c->place.pin, sizeof(c->place.pin), "%s/%s", c->job->dir, PIN_FILE);
 	c->place.require_mount = c->job->config->options.require_mount;
 	c->place.dir = -1;
 	c->work.data = c;
