@@ -279,6 +279,18 @@ static void job_found(struct job *j, unsigned found)
 		engine_compare(j->engine, MARK_QUICK, 0, now);
 }
 
+/* What the target confirmed lately, beside the ledger, in files of the same kind as its intents. */
+static int job_open_recents(struct job *j, struct err *err)
+{
+	autofree char *dir = mem_printf("%s/recent", j->dir);
+	bool found;
+	int r = fd_make_dirs(dir, 0700, err);
+
+	if (r == 0)
+		r = intents_open(&j->recents, dir, &found, err);
+	return r;
+}
+
 static int job_open_ledger(struct job *j, unsigned *ret_found, struct err *err)
 {
 	struct ledger_identity id = job_identity(j);
@@ -286,9 +298,17 @@ static int job_open_ledger(struct job *j, unsigned *ret_found, struct err *err)
 
 	if (r == 0)
 		r = ledger_open(&j->ledger, j->dir, &id, ret_found, err);
-	if (r == 0 && !(*ret_found & (LEDGER_FOUND_ROOT_CHANGED | LEDGER_FOUND_TARGET_CHANGED)))
+	if (r < 0)
+		return r;
+	r = job_open_recents(j, err);
+	if (r < 0) {
+		ledger_close(j->ledger);
+		return r;
+	}
+	ledger_sync_first(j->ledger, j->recents);
+	if (!(*ret_found & (LEDGER_FOUND_ROOT_CHANGED | LEDGER_FOUND_TARGET_CHANGED)))
 		ledger_adopt(j->ledger, &id);
-	return r;
+	return 0;
 }
 
 static void job_new_engine(struct job *j)
@@ -309,6 +329,7 @@ static void job_new_engine(struct job *j)
 	        .keep_deleted = !o->delete,
 	        .trace = j->instance->config->log_level == LOG_DEBUG,
 	        .first_generation = (uint64_t)(clock_wall_ns() / NS_PER_S),
+	        .recents = j->recents,
 	        .seed = (uint32_t)(clock_boot_ns() ^ (int64_t)(uintptr_t)j),
 	};
 
@@ -425,6 +446,7 @@ void job_release(struct job *j)
 	t->jobs[j->number] = NULL;
 	engine_free(j->engine);
 	ledger_close(j->ledger);
+	j->recents->close(j->recents);
 	free(j->usermap);
 	free(j->groupmap);
 	free(j->dir);

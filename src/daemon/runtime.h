@@ -62,6 +62,7 @@ struct job {
 	unsigned number; /* the source's job number */
 	const struct config_job *config;
 	struct ledger *ledger;
+	struct intent_log *recents; /* what the target confirmed lately */
 	struct engine *engine;
 	uv_timer_t timer;
 	bool timer_armed, dirty, root_wanted, closing;

@@ -350,6 +350,23 @@ static bool flight_spoke(const struct wire_result_item *r)
 	       r->result == WIRE_PROVEN || r->result == WIRE_DISPROVED;
 }
 
+static void flight_note(struct engine *e, const struct flight *f, const struct wire_report *m,
+                        int64_t now_ns)
+{
+	struct bytes *paths = mem_array(m->count + 1, sizeof(*paths));
+	size_t n = 0;
+
+	for (size_t k = 0; k < m->count && f->class != SESSION_DELETE; k++) {
+		const struct wire_result_item *r = &m->items[k];
+
+		if ((r->result == WIRE_ACKED || r->result == WIRE_MOVED) && r->index < f->marks &&
+		    !f->answered[r->index])
+			paths[n++] = batch_mark(f->batch, f->mark_of[r->index])->path;
+	}
+	trust_note(e, paths, n, now_ns);
+	free(paths);
+}
+
 int engine_report(struct engine *e, const struct wire_report *m, int64_t now_ns)
 {
 	struct flight *f;
@@ -357,6 +374,7 @@ int engine_report(struct engine *e, const struct wire_report *m, int64_t now_ns)
 	HASH_FIND(hh, e->flights, &m->batch, sizeof(m->batch), f);
 	if (!f)
 		return -EPROTO;
+	flight_note(e, f, m, now_ns);
 	for (size_t k = 0; k < m->count; k++) {
 		const struct wire_result_item *r = &m->items[k];
 
@@ -376,7 +394,6 @@ int engine_report(struct engine *e, const struct wire_report *m, int64_t now_ns)
 		else
 			flight_mark_result(e, f, f->mark_of[r->index], r, now_ns);
 	}
-	trust_save(e, now_ns);
 	return 0;
 }
 

@@ -179,9 +179,9 @@ struct engine {
 	int64_t contradiction_ns[CONTRADICTIONS];
 	struct recent *recents;
 	size_t recent_first, recent_count;
-	size_t recent_unsaved; /* the youngest ones, not in config.recents yet */
 	int64_t recent_turned_ns;
 	bool recent_failed;
+	bool recalled;          /* config.recents holds what an earlier run noted */
 	int64_t recent_lost_ns; /* youngest that fell out of the full ring */
 
 	struct zombie *zombies;
@@ -292,7 +292,9 @@ void trust_proven(struct engine *e, const struct flight *f, int64_t now_ns);
 void trust_disproved(struct engine *e, const struct flight *f, int64_t now_ns);
 void trust_contradiction(struct engine *e, struct bytes path, int64_t now_ns);
 void trust_confirmed(struct engine *e, struct bytes path, int64_t now_ns);
-void trust_save(struct engine *e, int64_t now_ns);
+/* Puts what is about to be confirmed where the next start finds it. Before the ledger believes it:
+ * when a power loss spares the one, the other must be there, too. */
+void trust_note(struct engine *e, const struct bytes *confirmed, size_t count, int64_t now_ns);
 void trust_recall(struct engine *e, int64_t now_ns);
 /* The target was out of sight since then, and is back. */
 void trust_away(struct engine *e, int64_t since_ns, enum sight how, int64_t now_ns);

@@ -235,8 +235,6 @@ static void trust_drop_oldest(struct engine *e)
 	free(e->recents[e->recent_first].p);
 	e->recent_first = (e->recent_first + 1) % RECENT_MAX;
 	e->recent_count--;
-	if (e->recent_unsaved > e->recent_count)
-		e->recent_unsaved = e->recent_count;
 }
 
 /* What was confirmed lately may not have reached the target's disk when it lost its power. */
@@ -254,16 +252,21 @@ void trust_confirmed(struct engine *e, struct bytes path, int64_t now_ns)
 	}
 	*trust_recent(e, e->recent_count++) =
 	        (struct recent){mem_dup(path.p, path.n), path.n, now_ns, compared};
-	e->recent_unsaved++;
 }
 
 /* Two files in turn: what the older one holds has been confirmed for long, except for what still
- * waits for its compare. */
+ * waits for its compare. What was recalled needs no longer than that. */
+static bool trust_turns(const struct engine *e, int64_t now_ns)
+{
+	return now_ns - e->recent_turned_ns > TURN_NS || (e->recalled && !e->content_due);
+}
+
 static size_t trust_turn(struct engine *e, struct bytes *paths, size_t n, int64_t now_ns)
 {
 	struct aged_path *a, *next;
 
 	e->recent_turned_ns = now_ns;
+	e->recalled = false;
 	if (e->config.recents->discard_old(e->config.recents) < 0 ||
 	    e->config.recents->switch_over(e->config.recents) < 0)
 		e->recent_failed = true; /* then they grow up to their bound */
@@ -273,20 +276,19 @@ static size_t trust_turn(struct engine *e, struct bytes *paths, size_t n, int64_
 	return n;
 }
 
-/* Puts what was confirmed since the last call where the next start finds it. */
-void trust_save(struct engine *e, int64_t now_ns)
+void trust_note(struct engine *e, const struct bytes *confirmed, size_t count, int64_t now_ns)
 {
-	bool turn = now_ns - e->recent_turned_ns > TURN_NS;
-	size_t n = 0, due = turn ? HASH_COUNT(e->content_due) : 0;
+	bool turn = trust_turns(e, now_ns);
 	struct bytes *paths;
+	size_t n = 0;
 
-	if (!e->config.recents || !e->recent_unsaved)
+	if (!e->config.recents || !count)
 		return;
-	paths = mem_array(e->recent_unsaved + due, sizeof(*paths));
+	paths = mem_array(count + (turn ? HASH_COUNT(e->content_due) : 0), sizeof(*paths));
 	if (turn)
 		n = trust_turn(e, paths, n, now_ns);
-	for (size_t i = e->recent_count - e->recent_unsaved; i < e->recent_count; i++)
-		paths[n++] = (struct bytes){trust_recent(e, i)->p, trust_recent(e, i)->n};
+	for (size_t i = 0; i < count; i++)
+		paths[n++] = confirmed[i];
 	bool failed = e->config.recents->append(e->config.recents, paths, n) < 0;
 
 	if (failed && !e->recent_failed)
@@ -294,7 +296,6 @@ void trust_save(struct engine *e, int64_t now_ns)
 		           "what the target confirms cannot be noted: after a power loss at the "
 		           "target together with a restart here, run a compare");
 	e->recent_failed = failed;
-	e->recent_unsaved = 0;
 	free(paths);
 }
 
@@ -316,7 +317,8 @@ void trust_recall(struct engine *e, int64_t now_ns)
 	if (!e->config.recents)
 		return;
 	e->config.recents->each(e->config.recents, trust_recall_one, e);
-	e->recent_unsaved = 0;
+	e->recalled = e->recent_count > 0;
+	(void)e->config.recents->switch_over(e->config.recents); /* failing, the file grows */
 	if (e->recent_count == RECENT_MAX)
 		engine_compare(e, MARK_QUICK, BORN_NONE, now_ns);
 	for (size_t i = 0; i < e->recent_count; i++) {

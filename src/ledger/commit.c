@@ -75,6 +75,11 @@ uint64_t ledger_confirmed_commits(struct ledger *l)
 	return n;
 }
 
+void ledger_sync_first(struct ledger *l, struct intent_log *log)
+{
+	atomic_store(&l->sync_first, log);
+}
+
 /* What one commit writes. */
 #define METAS 8
 struct commit {
@@ -158,9 +163,12 @@ static void commit_end_locked(struct ledger *l, const struct commit *c, int r,
 
 static int commit_write(struct ledger *l, const struct commit *c, struct err *err)
 {
+	struct intent_log *first = atomic_load(&l->sync_first);
 	struct overlay_export e = {0};
 	int r;
 
+	if (first && first->sync)
+		(void)first->sync(first); /* failing, it is no better than a disk that lies */
 	if (c->layer)
 		overlay_export(c->layer, &e);
 	r = l->store->commit(l->store, e.changes, e.n, c->keys, c->values, c->metas, err);

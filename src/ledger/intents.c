@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -9,9 +10,9 @@
 #include "ledger/store.h"
 
 /*
- * A file is a row of records: le16 length, le32 checksum, path. Appends are not synced: they
- * survive the end of the process, which is what they are for (I11). What does not check out is
- * skipped, and the search for the next record goes on byte by byte.
+ * A file is a row of records: le16 length, le32 checksum, path. Appends are not synced unless
+ * somebody asks: they survive the end of the process, which is what they are for (I11). What does
+ * not check out is skipped, and the search for the next record goes on byte by byte.
  */
 #define FORMAT          1 /* seeds the checksums */
 #define RECORD_HEAD     6
@@ -21,6 +22,7 @@
 struct intents {
 	struct intent_log base;
 	int fd[2];
+	atomic_bool unsynced[2];
 	size_t size[2];
 	int current;
 	struct buf out;
@@ -128,7 +130,22 @@ static int log_append(struct intent_log *log, const struct bytes *paths, size_t 
 		return r;
 	}
 	*size += in->out.n;
+	atomic_store(&in->unsynced[in->current], true);
 	return 0;
+}
+
+static int log_sync(struct intent_log *log)
+{
+	struct intents *in = intents_of(log);
+	int r = 0;
+
+	for (int i = 0; i < 2; i++) {
+		if (atomic_exchange(&in->unsynced[i], false) && fdatasync(in->fd[i]) < 0) {
+			r = -errno;
+			atomic_store(&in->unsynced[i], true);
+		}
+	}
+	return r;
 }
 
 static int log_switch_over(struct intent_log *log)
@@ -200,6 +217,7 @@ int intents_open(struct intent_log **ret, const char *dir, bool *ret_found, stru
 	        .switch_over = log_switch_over,
 	        .discard_old = log_discard_old,
 	        .each = log_each,
+	        .sync = log_sync,
 	        .close = log_close,
 	};
 	in->fd[0] = in->fd[1] = -1;

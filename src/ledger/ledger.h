@@ -115,6 +115,9 @@ void ledger_set_phase(struct ledger *l, enum ledger_phase phase);
 uint64_t ledger_generation(struct ledger *l); /* stamp generation, 0: none yet */
 void ledger_set_generation(struct ledger *l, uint64_t generation);
 
+/* What is noted in `log` before something is confirmed here is on disk before the commit that says
+ * so: each commit begins with log->sync(). Borrowed until ledger_close(), NULL: none. */
+void ledger_sync_first(struct ledger *l, struct intent_log *log);
 /* Commits what is in the overlay now; returns -errno. The writer thread calls it; tests, too. */
 int ledger_commit(struct ledger *l);
 /* Text of the last commit failure, or NULL while all is well. Valid until the thread's next call.

@@ -30,6 +30,7 @@ struct ledger_meta {
 struct ledger {
 	struct store *store;
 	struct intent_log *log;
+	_Atomic(struct intent_log *) sync_first; /* ledger_sync_first() */
 
 	pthread_mutex_t lock; /* guards everything down to the next mark */
 	struct overlay *front, *back;

@@ -90,6 +90,8 @@ struct intent_log {
 	int (*discard_old)(struct intent_log *log);
 	/* What either file holds; a path may come more than once. */
 	void (*each)(struct intent_log *log, bool (*fn)(struct bytes path, void *arg), void *arg);
+	/* What was appended is on disk when it returns. May be NULL. Any thread. */
+	int (*sync)(struct intent_log *log);
 	void (*close)(struct intent_log *log);
 };
 

@@ -161,6 +161,37 @@ static void confirmed_lately_is_compared_after_a_restart(void **state)
 	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
 }
 
+static bool count_one(struct bytes path, void *arg)
+{
+	(void)path;
+	++*(size_t *)arg;
+	return true;
+}
+
+/* What is noted for the next start must not grow with each start. */
+static void confirmed_lately_is_forgotten_when_compared(void **state)
+{
+	struct rig *r = *state;
+	size_t noted = 0;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	rig_confirm_all(r);
+	for (int i = 0; i < 8; i++) {
+		rig_restart(r);
+		rig_run(r);
+		rig_put(r, "a", MARK_CONTENT, 0);
+		rig_looked(r);
+		rig_wait(r, RIG_SECOND);
+		rig_confirm_all(r);
+		rig_put(r, "b", MARK_QUICK, 0);
+		rig_wait(r, RIG_SECOND);
+		rig_confirm_all(r);
+		rig_looked(r);
+	}
+	r->recents->each(r->recents, count_one, &noted);
+	assert_in_range(noted, 2, 6);
+}
+
 static void confirmed_lately_is_compared_after_an_outage(void **state)
 {
 	struct rig *r = *state;
@@ -484,6 +515,7 @@ int main(void)
 	        TEST(zombie_that_never_ends_is_over_after_its_time, setup),
 	        TEST(intent_of_an_earlier_run_is_looked_at_now_and_later, setup),
 	        TEST(confirmed_lately_is_compared_after_a_restart, setup),
+	        TEST(confirmed_lately_is_forgotten_when_compared, setup),
 	        TEST(confirmed_lately_is_compared_after_an_outage, setup),
 	        TEST(deletion_waits_for_a_proof, setup_stamps),
 	        TEST(disproved_stamp_compares_and_deletions_wait_for_that, setup_stamps),

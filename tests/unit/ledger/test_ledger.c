@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "ledger/ledger.h"
 #include "ledger/store_lmdb.h"
+#include "memstore.h"
 #include "scratch.h"
 
 static const struct ledger_identity identity = {"fs-1 ino-2", "rsync://h/m", 11, 22};
@@ -531,6 +532,44 @@ static void ledger_read_during_changes_and_commits_misses_nothing(void **state)
 	scratch_remove(dir);
 }
 
+struct noted {
+	struct intent_log base;
+	struct store *store;
+	uint64_t synced, commits_before; /* the store's commits at the last sync */
+};
+
+static int noted_sync(struct intent_log *log)
+{
+	struct noted *n = (struct noted *)log;
+
+	n->synced++;
+	n->commits_before = memstore_commits(n->store);
+	return 0;
+}
+
+static void ledger_commit_begins_with_the_sync_of_what_was_noted(void **state)
+{
+	struct store *store = memstore_new();
+	struct intent_log *log = memlog_new();
+	struct noted noted = {.base = {.sync = noted_sync}, .store = store};
+	struct ledger *l = ledger_new(store, log);
+	struct fingerprint fp = file(1);
+
+	(void)state;
+	ledger_sync_first(l, &noted.base);
+	for (uint64_t i = 1; i <= 3; i++) {
+		fp = file(i);
+		ledger_confirm(l, BYTES("f"), &fp);
+		assert_int_equal(ledger_commit(l), 0);
+		assert_int_equal(noted.synced, i);
+		assert_int_equal(noted.commits_before, i - 1);
+		assert_int_equal(memstore_commits(store), i);
+	}
+	ledger_drop(l);
+	memlog_free(log);
+	memstore_free(store);
+}
+
 /* What version 1 wrote; made by make_fixture.c, and never made again. */
 static void ledger_of_format_1_is_read(void **state)
 {
@@ -572,6 +611,7 @@ int main(void)
 	        cmocka_unit_test(ledger_closed_while_unwritable_is_unclean),
 	        cmocka_unit_test(ledger_writer_commits_by_itself),
 	        cmocka_unit_test(ledger_read_during_changes_and_commits_misses_nothing),
+	        cmocka_unit_test(ledger_commit_begins_with_the_sync_of_what_was_noted),
 	        cmocka_unit_test(ledger_of_format_1_is_read),
 	};
 
