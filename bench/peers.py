@@ -36,6 +36,7 @@ class Peer:
     name = ""
     follows = True
     exact = False
+    several = False  # start() takes more targets, `others`, beside which it is measured
 
     def __init__(self):
         self.proc = None
@@ -97,12 +98,13 @@ class Limit(Peer):
 
 class Lockstep(Peer):
     name = "lockstep"
-    exact = True
+    exact = several = True
     sets = ()
 
-    def start(self, src, server, home, cap=60):
+    def start(self, src, server, home, cap=60, others=()):
+        os.makedirs(home, exist_ok=True)
         self.src, self.dst, self.state = src, server.path, os.path.join(home, "state")
-        argv = [daemon.BINARY, "run", src, server.target, "--state", self.state, "--set",
+        argv = [daemon.BINARY, "run", src, server.target, *others, "--state", self.state, "--set",
                 f"password_file={server.password_file}"]
         for s in self.sets:
             argv += ["--set", s]
@@ -110,7 +112,7 @@ class Lockstep(Peer):
         poll(lambda: self.ask("status", "--json").returncode == 0 or self.proc.poll() is not None, cap, 0.01)
         if self.proc.poll() is not None:
             raise GaveUp(f"ended with {self.proc.returncode}")
-        self.settle(cap)
+        self.settle(cap, "main.1")
 
     def ask(self, *args):
         return daemon.command(args[0], "--state", self.state, *args[1:], timeout=700)
@@ -118,8 +120,8 @@ class Lockstep(Peer):
     def ready(self, cap):
         self.settle(cap)
 
-    def settle(self, cap):
-        done = self.ask("wait", "--timeout", f"{int(cap)}s")
+    def settle(self, cap, *jobs):
+        done = self.ask("wait", "--timeout", f"{int(cap)}s", *jobs)
         if done.returncode:
             raise GaveUp(f"wait: exit {done.returncode}")
 

@@ -5,6 +5,7 @@ a password on loopback, tmpfs to tmpfs. Prints a Markdown table.
     W1  single 10 KB files on an idle system: from close until visible at the target
     W2  files of 10 to 100 KB by 8 writers into 20 directories
     W3  50,000 files of 1 to 4 KB in 2,000 new directories
+    W4  W1's files beside a second target: one that never answers, one at 256 kbit/s with a big file before it
     W5  rename of a directory of 10,000 files, 1 GB
     W6  restart on 100,000 directories and 1,000,000 files in sync
     W7  idle; then one change in that tree
@@ -29,6 +30,7 @@ from peers import PEERS, GaveUp, anonymous_mb, cpu_s, daemon, poll, proc, rsync,
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "scenario"))
 
+from harness.net import BlackHole, Forwarder  # noqa: E402
 from harness.servers import Rsyncd  # noqa: E402
 
 
@@ -143,28 +145,67 @@ class Bench:
 
         def body(peer, src, server, put, home):
             self.begin(peer, src, server, home)
-            rng, lags, data = random.Random(1), [], os.urandom(10000)
-            cpu, end = self.costs(peer, server), time.monotonic() + self.args.cap
-            for n in range(self.args.samples):
-                if time.monotonic() > end and lags:
-                    break
-                time.sleep(rng.uniform(0.02, 0.08))
-                path, there = f"{src}/one-{n}", f"{server.path}/one-{n}"
-                write(path, data)
-                start = time.perf_counter()
-                if not peer.follows:
-                    rsync(path, server, "--sockopts=TCP_NODELAY")
-                while not os.path.exists(there):
-                    if time.perf_counter() - start > self.args.cap:
-                        raise GaveUp(f"> {self.args.cap} s")
-                    time.sleep(0.00005)
-                lags.append((time.perf_counter() - start) * 1000)
+            cpu = self.costs(peer, server)
+            lags = self.lags_ms(peer, src, server)
             put(metrics[0], statistics.median(lags))
-            put(metrics[1], sorted(lags)[min(len(lags) - 1, int(len(lags) * 0.99))])
+            put(metrics[1], quantile(lags, 0.99))
             if peer.follows:
                 put(metrics[2], (self.costs(peer, server) - cpu) * 1000 / len(lags))
 
         self.each("W1", peers, metrics, body)
+
+    def lags_ms(self, peer, src, server):
+        """Single files on an idle system: milliseconds from close until visible."""
+        rng, lags, data = random.Random(1), [], os.urandom(10000)
+        end = time.monotonic() + self.args.cap
+        for n in range(self.args.samples):
+            if time.monotonic() > end and lags:
+                break
+            time.sleep(rng.uniform(0.02, 0.08))
+            path, there = f"{src}/one-{n}", f"{server.path}/one-{n}"
+            write(path, data)
+            start = time.perf_counter()
+            if not peer.follows:
+                rsync(path, server, "--sockopts=TCP_NODELAY")
+            while not os.path.exists(there):
+                if time.perf_counter() - start > self.args.cap:
+                    raise GaveUp(f"> {self.args.cap} s")
+                time.sleep(0.00005)
+            lags.append((time.perf_counter() - start) * 1000)
+        return lags
+
+    def w4(self, peers):
+        """Only of peers that take several targets from one process."""
+        kinds = ("alone", "beside one that is silent", "beside one that is slow")
+        metrics = [f"W4 latency p95 ms, {k}" for k in kinds] + [f"W4 p95 to alone, {k}" for k in kinds[1:]]
+        p95 = {}
+
+        def body(peer, src, server, put, home):
+            for kind, metric in zip(kinds, metrics):
+                second = self.second_target(kind, src, home)
+                peer.start(src, server, os.path.join(home, kind.split()[-1]), others=second.targets)
+                p95[kind] = quantile(self.lags_ms(peer, src, server), 0.95)
+                put(metric, p95[kind])
+                peer.stop()
+                second.stop()
+                for name in os.listdir(src):
+                    if name.startswith("one-"):
+                        os.unlink(f"{src}/{name}")
+                        os.unlink(f"{server.path}/{name}")
+            for kind, metric in zip(kinds[1:], metrics[3:]):
+                put(metric, p95[kind] / p95["alone"])
+
+        self.each("W4", [p for p in peers if PEERS[p].several], metrics, body)
+
+    def second_target(self, kind, src, home):
+        if kind.endswith("silent"):
+            return Second([BlackHole()], lambda hole: f"rsync://backup@127.0.0.1:{hole.port}/mirror/")
+        if kind.endswith("slow"):
+            with open(src + "/big", "wb") as f:
+                f.write(os.urandom(64 << 20))
+            bad = Rsyncd(home, name="bad")
+            return Second([Forwarder(bad.port, rate=32 << 10), bad], lambda line: bad.target.replace(str(bad.port), str(line.port)))
+        return Second([], None)
 
     def w2(self, peers):
         for count in (200, 1000, 5000):
@@ -328,6 +369,22 @@ class Bench:
             print("| " + " | ".join(cells) + " |")
 
 
+class Second:
+    """A further target, and what it consists of."""
+
+    def __init__(self, things, url):
+        self.things = things
+        self.targets = [url(things[0])] if url else []
+
+    def stop(self):
+        for thing in self.things:
+            thing.stop()
+
+
+def quantile(values, share):
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
 def sent(peer, server):
     """Bytes that a peer has sent to the daemon: by its own count if it has one, else by the daemon's log."""
     if peer.exact and peer.proc:
@@ -372,7 +429,7 @@ def machine():
 
 
 def main():
-    rows = ("W1", "W2", "W3", "W5", "W6", "W8", "W9")
+    rows = ("W1", "W2", "W3", "W4", "W5", "W6", "W8", "W9")
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rows", default=",".join(rows), help="comma list; W7 comes with W6")
     p.add_argument("--peers", default=",".join(PEERS), help="comma list of " + ", ".join(PEERS))

@@ -1,12 +1,12 @@
 """Jobs beside each other: storms, slow and dead targets, hosts that mirror each other."""
 
 import os
-import statistics
 import threading
 import time
 
 import pytest
 from harness import diff, proc, total_bytes
+from harness.daemon import EXIT_TIMEOUT
 
 
 def lags_ms(src, dst, count, *, tag):
@@ -26,35 +26,60 @@ def lags_ms(src, dst, count, *, tag):
     return lags
 
 
-def p95(lags):
-    return statistics.quantiles(lags, n=20)[18]
+class Bad:
+    """A target in trouble, at another port than its server's: `url` names it, heal() ends the trouble."""
+
+    def __init__(self, box, trouble):
+        self.server = box.rsyncd(name="bad")
+        self.line = None
+        if trouble == "silent":
+            port = box.blackhole().port
+        elif trouble == "refusing":
+            port = self.server.port
+            self.server.kill()
+        else:
+            self.line = box.forwarder(self.server.port, rate=1024 if trouble == "slow" else 0)
+            port = self.line.port
+        self.url = self.server.target.replace(str(self.server.port), str(port))
+        self.heals = trouble != "silent"
+
+    def heal(self):
+        if self.line:
+            self.line.rate, self.line.stalled = 0, False
+        else:
+            self.server.start()
 
 
 @pytest.mark.limit(200)
-@pytest.mark.parametrize("trouble", ("dead", "refused", "slow"))
-@pytest.mark.xfail(strict=False, reason="a ratio of times: other work on the machine shows")
-def test_healthy_target_keeps_its_pace_beside_a_bad_one(box, trouble):
-    """A build with one queue, one worker or one barrier for all targets slows down to the slowest."""
-    src, good = box.dir("src"), box.rsyncd(name="good")
-    ls = box.lockstep(src, [good]).settle()
-    lags_ms(src, good.path, 20, tag="warm")
-    alone = lags_ms(src, good.path, 150, tag="alone")
-    ls.stop()
-    ls.end()
-    bad = box.rsyncd(name="bad")
-    if trouble == "dead":
-        url = f"rsync://backup@127.0.0.1:{box.blackhole().port}/mirror/"
-    elif trouble == "slow":
-        url = bad.target.replace(str(bad.port), str(box.forwarder(bad.port, rate=32 * 1024).port))
-    else:
-        url = bad.target.replace(str(bad.port), str(proc.free_port()))
-    ls = box.lockstep(src, [good, url])
-    ls.settle(20, "main.1")
-    lags_ms(src, good.path, 20, tag="warm2")
-    beside = lags_ms(src, good.path, 150, tag="beside")
-    told = f"p50 {statistics.median(alone):.2f} -> {statistics.median(beside):.2f} ms, p95 {p95(alone):.2f} -> {p95(beside):.2f} ms"
-    print(told)
-    assert p95(beside) <= p95(alone) * 1.1 + 3, told
+@pytest.mark.parametrize("trouble", ("silent", "refusing", "slow", "frozen"))
+def test_healthy_target_takes_each_change_as_if_alone_beside_a_bad_one(box, trouble):
+    """A build with one queue, one worker or one barrier for all targets goes at the pace of the slowest: here that pace is
+    never. What a bad target costs in time, `bench/run.py --rows W4` measures."""
+    count, data = 100, os.urandom(200_000)  # minutes for each at the pace of the slow one
+    src, good, bad = box.dir("src"), box.rsyncd(name="good"), Bad(box, trouble)
+    ls = box.lockstep(src, [good, bad.url])
+    ls.settle(30, "main.1")
+    if trouble == "frozen":
+        ls.settle(30)
+        bad.line.stalled = True
+    before, logins = ls.job("main.1"), good.logins()
+    for n in range(count):
+        box.write(f"{src}/one-{n}", b"%d" % n + data)
+        ls.settle(30, "main.1")
+        assert box.read(f"{good.path}/one-{n}") == b"%d" % n + data
+    after, waiting = ls.job("main.1"), ls.job("main.2")
+    assert not [n for n in os.listdir(bad.server.path) if n.startswith("one-")]
+    assert waiting["pending"] + waiting["in_flight"] >= count, waiting
+    assert after["state"] == "live" and after["failed"] == 0, after
+    # Nothing is done again for the other's sake: each change goes once, or twice when its time was too young to be believed.
+    assert count <= after["confirmed_files"] - before["confirmed_files"] <= 2 * count
+    assert good.logins() - logins <= 2 * count + 10
+    assert after["bytes_out"] - before["bytes_out"] < 2.1 * count * len(data)
+    if bad.heals:
+        bad.heal()
+        assert ls.ask("retry").returncode == 0
+        ls.settle(90)
+        box.check_equal(src, bad.server)
 
 
 def test_storm_in_the_root_beside_deep_writes_lanes_stay_busy(box):
