@@ -496,6 +496,10 @@ int engine_batch_done(struct engine *e, const struct wire_done *m, int64_t now_n
 	f->broken = m->trouble != TROUBLE_NONE || m->zombie;
 	flight_lost(e, f, m->zombie, now_ns);
 	if (m->trouble != TROUBLE_NONE && m->trouble < TROUBLE_KINDS) {
+		/* What hung is likely to hang in those, too: each would cost a timeout of its own.
+		 */
+		if (m->trouble == TROUBLE_TIMEOUT)
+			supply_close_idle(e, now_ns);
 		engine_trouble(e, (enum trouble)m->trouble, m->text, now_ns);
 		e->trouble_sending = true;
 	} else if (clean || (e->trouble != TROUBLE_FULL && e->trouble != TROUBLE_READONLY)) {

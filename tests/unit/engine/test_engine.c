@@ -379,6 +379,27 @@ static void trouble_backs_off_and_kick_ends_it(void **state)
 	assert_non_null(rig_find(r, "a"));
 }
 
+static void session_that_hangs_takes_the_idle_ones_with_it(void **state)
+{
+	struct rig *r = *state;
+	uint64_t used;
+	size_t idle = 0;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	rig_run(r); /* and another session in advance */
+	used = rig_find(r, "a")->session;
+	rig_done(r, rig_find(r, "a"), TROUBLE_TIMEOUT, true);
+	for (size_t i = 0; i < r->session_count; i++) {
+		if (r->sessions[i].id == used)
+			continue;
+		idle++;
+		assert_true(r->sessions[i].closed);
+	}
+	assert_int_not_equal(idle, 0);
+	rig_wait(r, 10 * RIG_SECOND);
+	assert_non_null(rig_find(r, "a")); /* by a session opened since */
+}
+
 static void lying_report_is_refused(void **state)
 {
 	struct rig *r = *state;
@@ -523,6 +544,7 @@ int main(void)
 	        TEST(brake_holds_until_exactly_that_set_is_approved, setup_brake),
 	        TEST(failed_item_is_listed_and_tried_again, setup),
 	        TEST(trouble_backs_off_and_kick_ends_it, setup),
+	        TEST(session_that_hangs_takes_the_idle_ones_with_it, setup),
 	        TEST(lying_report_is_refused, setup),
 	        TEST(dead_worker_makes_its_paths_zombies, setup),
 	        TEST(paused_job_sends_nothing, setup),
