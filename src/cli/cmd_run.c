@@ -7,8 +7,25 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/cmd_config.h"
+#include "cli/show.h"
 #include "daemon/config_state.h"
 #include "daemon/daemon.h"
+
+/* The daemon that could be asked is gone: all is said here. */
+static void tell_left(json_t *left)
+{
+	struct buf out;
+
+	buf_init(&out, 1 << 20);
+	show_remaining(&out, left);
+	cli_complain("ended with the targets not equal: only failed or held items remain");
+	(void)fwrite(out.p ? out.p : "", 1, out.n, stderr);
+	if (show_any_held(left))
+		(void)fputs("What is held is approved while the daemon runs: start it without "
+		            "--once, and see `lockstep held`.\n",
+		            stderr);
+	buf_done(&out);
+}
 
 static int run(const struct config *config, const struct cli_args *args)
 {
@@ -18,6 +35,7 @@ static int run(const struct config *config, const struct cli_args *args)
 	};
 	autoclose int lock = -1;
 	struct err err = {0};
+	json_t *left = NULL;
 	int rc = state_lock(config->state_dir, &lock, &err);
 
 	if (rc < 0) {
@@ -28,14 +46,14 @@ static int run(const struct config *config, const struct cli_args *args)
 		cli_complain("%s", err.text);
 		return CLI_FAILURE;
 	}
-	rc = daemon_run(config, &options, &err);
+	rc = daemon_run(config, &options, &left, &err);
+	if (rc == -EUCLEAN)
+		tell_left(left);
+	json_decref(left);
 	if (rc == 0)
 		return CLI_OK;
-	if (rc == -EUCLEAN) {
-		cli_complain("only failed or held items remain%s%s", err.text[0] ? ": " : "",
-		             err.text);
+	if (rc == -EUCLEAN)
 		return CLI_STUCK;
-	}
 	cli_complain("%s", err.text);
 	return CLI_FAILURE;
 }

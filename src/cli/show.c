@@ -327,26 +327,39 @@ int show_check(struct buf *out, json_t *status, struct show_limits limits)
 	return level;
 }
 
+static void add_hold(struct buf *out, json_t *hold, const char *indent)
+{
+	json_t *paths = json_object_get(hold, "paths"), *p;
+	int64_t rest = number(hold, "count") - (int64_t)json_array_size(paths);
+	size_t i;
+
+	buf_printf(out, "%s%" PRId64 "  %s: %" PRId64 " entries, %s\n", indent, number(hold, "id"),
+	           name_of(hold, "job"), number(hold, "count"), text(hold, "rule"));
+	json_array_foreach(paths, i, p) buf_printf(out, "%s     %s\n", indent, name(p));
+	if (rest > 0)
+		buf_printf(out, "%s     and %" PRId64 " more\n", indent, rest);
+	buf_printf(out, "%s     to let it go: lockstep approve %" PRId64 " %s\n", indent,
+	           number(hold, "id"), name_of(hold, "job"));
+}
+
 void show_held(struct buf *out, json_t *held)
 {
-	json_t *list = json_object_get(held, "held"), *h, *p;
-	size_t i, k;
+	json_t *list = json_object_get(held, "held"), *h;
+	size_t i;
 
 	if (json_array_size(list) == 0)
 		buf_add_bytes(out, BYTES("nothing is held back\n"));
-	json_array_foreach(list, i, h)
-	{
-		json_t *paths = json_object_get(h, "paths");
-		int64_t rest = number(h, "count") - (int64_t)json_array_size(paths);
+	json_array_foreach(list, i, h) add_hold(out, h, "");
+}
 
-		buf_printf(out, "%" PRId64 "  %s: %" PRId64 " entries, %s\n", number(h, "id"),
-		           name_of(h, "job"), number(h, "count"), text(h, "rule"));
-		json_array_foreach(paths, k, p) buf_printf(out, "     %s\n", name(p));
-		if (rest > 0)
-			buf_printf(out, "     and %" PRId64 " more\n", rest);
-		buf_printf(out, "     to let it go: lockstep approve %" PRId64 " %s\n",
-		           number(h, "id"), name_of(h, "job"));
+static void add_failure(struct buf *out, json_t *f)
+{
+	buf_printf(out, "%s: %s (%s)", name_of(f, "path"), text(f, "text"), text(f, "side"));
+	if (json_is_integer(json_object_get(f, "retry_in_ms"))) {
+		buf_add_bytes(out, BYTES("; next try in "));
+		show_time(out, number(f, "retry_in_ms"));
 	}
+	buf_add(out, "\n", 1);
 }
 
 void show_failed(struct buf *out, json_t *failed)
@@ -358,23 +371,69 @@ void show_failed(struct buf *out, json_t *failed)
 		buf_add_bytes(out, BYTES("nothing failed\n"));
 	json_array_foreach(list, i, f)
 	{
-		buf_printf(out, "%s: %s: %s (%s)", name_of(f, "job"), name_of(f, "path"),
-		           text(f, "text"), text(f, "side"));
-		if (json_is_integer(json_object_get(f, "retry_in_ms"))) {
-			buf_add_bytes(out, BYTES("; next try in "));
-			show_time(out, number(f, "retry_in_ms"));
-		}
-		buf_add(out, "\n", 1);
+		buf_printf(out, "%s: ", name_of(f, "job"));
+		add_failure(out, f);
 	}
+}
+
+static void add_waiting(struct buf *out, json_t *job)
+{
+	json_t *paths = json_object_get(job, "waiting"), *p;
+	size_t i;
+
+	if (json_array_size(paths) == 0)
+		return;
+	buf_add_bytes(out, BYTES("    waiting:"));
+	json_array_foreach(paths, i, p) buf_printf(out, "%s %s", i ? "," : "", name(p));
+	if (number(job, "pending") > (int64_t)json_array_size(paths))
+		buf_add_bytes(out, BYTES(", ..."));
+	buf_add(out, "\n", 1);
 }
 
 void show_remaining(struct buf *out, json_t *answer)
 {
+	json_t *j, *f;
+	size_t i, k;
+
+	json_array_foreach(json_object_get(answer, "jobs"), i, j)
+	{
+		buf_printf(out,
+		           "%s: %s%s%s, %" PRId64 " pending, %" PRId64 " failed, %" PRId64
+		           " held\n",
+		           name_of(j, "job"), text(j, "state"), text(j, "text")[0] ? ": " : "",
+		           text(j, "text"), number(j, "pending"), number(j, "failed"),
+		           number(j, "held"));
+		json_array_foreach(json_object_get(j, "failures"), k, f)
+		{
+			buf_add_bytes(out, BYTES("    failed: "));
+			add_failure(out, f);
+		}
+		if (number(j, "failed") > (int64_t)json_array_size(json_object_get(j, "failures")))
+			buf_add_bytes(out, BYTES("    ...\n"));
+		json_array_foreach(json_object_get(j, "holds"), k, f) add_hold(out, f, "    ");
+		add_waiting(out, j);
+		if (number(j, "zombies") > 0)
+			buf_add_bytes(out, BYTES("    a connection that broke off, or that an "
+			                         "earlier run left, "
+			                         "may still be written from:\n"
+			                         "    it ends by itself, at the latest after twice "
+			                         "`timeout`\n"));
+		if (strcmp(text(j, "state"), "paused") == 0)
+			buf_printf(out, "    to let it go on: lockstep resume %s\n",
+			           name_of(j, "job"));
+	}
+}
+
+bool show_any_held(json_t *answer)
+{
 	json_t *j;
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "jobs"), i, j) buf_printf(
-	        out, "%s: %s%s%s, %" PRId64 " pending, %" PRId64 " failed, %" PRId64 " held\n",
-	        name_of(j, "job"), text(j, "state"), text(j, "text")[0] ? ": " : "",
-	        text(j, "text"), number(j, "pending"), number(j, "failed"), number(j, "held"));
+	json_array_foreach(json_object_get(answer, "jobs"), i, j)
+	{
+		if (number(j, "held") > 0 || strcmp(text(j, "state"), "held") == 0 ||
+		    strcmp(text(j, "state"), "frozen") == 0)
+			return true;
+	}
+	return false;
 }

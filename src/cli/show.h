@@ -19,8 +19,10 @@ bool show_status(struct buf *out, json_t *status, json_t *previous, double secon
 int show_check(struct buf *out, json_t *status, struct show_limits limits);
 void show_held(struct buf *out, json_t *held);
 void show_failed(struct buf *out, json_t *failed);
-/* Jobs that are not settled, as `wait` answers. */
+/* Jobs that are not settled, as `wait` answers, each with what is left and what to do. */
 void show_remaining(struct buf *out, json_t *answer);
+/* Whether one of them waits for an approval. */
+bool show_any_held(json_t *answer);
 
 /* "0", "812", "1.2K", "34M"; "12ms", "3.4s", "5m12s", "2h03m", "3d04h". */
 void show_bytes(struct buf *out, double bytes);

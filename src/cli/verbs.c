@@ -41,8 +41,13 @@ const struct cli_verb cli_verbs[] = {
          "[user@]host::module/path or rsync://[user@]host[:port]/module/path.\n\n"
          "Ends on SIGTERM, SIGINT or `lockstep stop`. SIGHUP reloads the configuration, SIGUSR1 "
          "opens "
-         "the log file again.",
-         {{"once", 0, NULL, "end as soon as every target is proven equal"},
+         "the log file again.\n\n"
+         "With --once it compares everything and ends: with 0 when every target is proven equal, "
+         "with 3 when only failed or held items remain, which it names. While a target cannot be "
+         "reached it goes on trying and says so in its log; told to end before, it ends with 1. "
+         "What the brake or another source or target holds can be approved in a daemon that "
+         "stays, not here.",
+         {{"once", 0, NULL, "compare everything, end when every target is proven equal"},
           {"set", 0, "KEY=VALUE",
            "a key of lockstep.conf(5), as at the top of the file; repeatable"}},
          0,
@@ -87,7 +92,9 @@ const struct cli_verb cli_verbs[] = {
          "wait until all changes made so far are confirmed",
          "Returns when every change made before the call is confirmed by each target. When only "
          "failed, "
-         "held or paused items remain it returns at once with exit code 3 and names the jobs.",
+         "held or paused items remain it returns at once with exit code 3. With that, and with the "
+         "exit code 4 of a timeout, it names what is left in each job: the first entries, why, and "
+         "what to do.",
          {TIMEOUT, JSON},
          0,
          MANY,

@@ -13,6 +13,11 @@
  *     POST /v1/pause  /v1/resume  /v1/kick  {"jobs": [...]}          optional: all
  *     POST /v1/reload  /v1/stop  /v1/reopen-log
  *
+ * wait answers {"settled": "yes|stuck|pending", "jobs": [{"job", "target", "settled", "state",
+ * "text", "pending", "failed", "held", "zombies", "failures": [...], "holds": [...], "waiting":
+ * [paths]}]}: the jobs that are not settled, and of each kind the first few, as /v1/failed and
+ * /v1/held list them.
+ *
  * Answers are JSON objects; errors {"error": "text"} with a 4xx or 5xx code. Bodies are at most
  * 64 KiB, clients at most 16. The peer must be root, our user, or in our group (SO_PEERCRED).
  */

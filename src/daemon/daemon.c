@@ -237,7 +237,8 @@ static int instance_start(struct instance *in, struct err *err)
 	return 0;
 }
 
-int daemon_run(const struct config *c, const struct run_options *o, struct err *err)
+int daemon_run(const struct config *c, const struct run_options *o, json_t **ret_left,
+               struct err *err)
 {
 	struct instance *in = mem_alloc(sizeof(*in));
 	int r;
@@ -271,6 +272,7 @@ int daemon_run(const struct config *c, const struct run_options *o, struct err *
 		r = in->once_result == 1
 		            ? err_set(err, EINTR, "stopped before the targets were equal")
 		            : in->once_result;
+	*ret_left = in->once_left;
 	config_free(in->owned);
 	config_free(in->retired);
 	free(in);

@@ -118,7 +118,8 @@ struct instance {
 	int64_t started_wall_ns;
 	uv_timer_t stop_timer;
 	bool stopping;
-	int once_result; /* 1: still running */
+	int once_result;   /* 1: still running */
+	json_t *once_left; /* with -EUCLEAN: the answer of a wait */
 };
 
 static inline int64_t instance_now(void)

@@ -24,7 +24,7 @@ const char *status_health_word(enum source_health health)
 	return "?";
 }
 
-static json_t *name_json(struct bytes name)
+json_t *status_name_json(struct bytes name)
 {
 	struct buf text;
 	json_t *j;
@@ -37,7 +37,7 @@ static json_t *name_json(struct bytes name)
 }
 
 /* Words for people: printable, but perhaps cut inside a character. NULL and "": null. */
-static json_t *text_json(const char *text)
+json_t *status_text_json(const char *text)
 {
 	json_t *j;
 
@@ -46,7 +46,7 @@ static json_t *text_json(const char *text)
 	j = json_string(text);
 	for (size_t n = strlen(text), cut = 0; !j && cut < 4 && n > cut; cut++)
 		j = json_stringn(text, n - cut);
-	return j ? j : name_json(bytes_of(text));
+	return j ? j : status_name_json(bytes_of(text));
 }
 
 static json_t *time_json(int64_t wall_ns)
@@ -88,10 +88,10 @@ static json_t *tree_json(const struct status_tree *t)
 {
 	json_t *j = json_object();
 
-	put(j, "name", name_json(bytes_of(t->name)));
-	put(j, "root", name_json(bytes_of(t->root)));
+	put(j, "name", status_name_json(bytes_of(t->name)));
+	put(j, "root", status_name_json(bytes_of(t->root)));
 	put(j, "state", json_string(status_health_word(t->health)));
-	put(j, "text", text_json(t->text));
+	put(j, "text", status_text_json(t->text));
 	put(j, "crawling", json_boolean(t->crawling));
 	put_count(j, "dirs", t->dirs);
 	put_count(j, "entries", t->entries);
@@ -151,13 +151,13 @@ static json_t *job_json(const struct status_job *job, const struct status_input 
 	const struct engine_status *e = &job->engine;
 	json_t *j = json_object();
 
-	put(j, "name", name_json(bytes_of(job->name)));
-	put(j, "tree", name_json(bytes_of(job->tree)));
-	put(j, "target", name_json(bytes_of(job->target)));
+	put(j, "name", status_name_json(bytes_of(job->name)));
+	put(j, "tree", status_name_json(bytes_of(job->tree)));
+	put(j, "target", status_name_json(bytes_of(job->target)));
 	put(j, "state", json_string(engine_state_word(e->state)));
 	put(j, "trouble",
 	    e->trouble == TROUBLE_NONE ? json_null() : json_string(trouble_word(e->trouble)));
-	put(j, "text", text_json(e->text));
+	put(j, "text", status_text_json(e->text));
 	put(j, "lag_ms", json_integer(e->lag_ns / MS_NS));
 	put_counters(j, job);
 	put(j, "retry_in_ms", until_json(e->retry_ns, in->now_ns));
@@ -173,7 +173,7 @@ json_t *status_json(const struct status_input *in)
 {
 	json_t *root = json_object(), *trees = json_array(), *jobs = json_array();
 
-	put(root, "instance", name_json(bytes_of(in->instance)));
+	put(root, "instance", status_name_json(bytes_of(in->instance)));
 	put(root, "pid", json_integer(in->pid));
 	put(root, "version", json_string(LOCKSTEP_VERSION));
 	put(root, "started", time_json(in->started_wall_ns));
@@ -193,10 +193,10 @@ json_t *status_hold_json(const char *job, const struct engine_hold *hold, int64_
 	json_t *j = json_object(), *paths = json_array();
 
 	for (size_t i = 0; i < hold->count && i < PATHS_SHOWN && hold->paths; i++)
-		check(json_array_append_new(paths, name_json(hold->paths[i])) == 0);
-	put(j, "job", name_json(bytes_of(job)));
+		check(json_array_append_new(paths, status_name_json(hold->paths[i])) == 0);
+	put(j, "job", status_name_json(bytes_of(job)));
 	put(j, "id", json_integer(hold->id));
-	put(j, "rule", text_json(hold->rule));
+	put(j, "rule", status_text_json(hold->rule));
 	put_count(j, "count", hold->count);
 	put(j, "since", moment_json(hold->since_ns, now_ns, now_wall_ns));
 	put(j, "paths", paths);
@@ -207,9 +207,9 @@ json_t *status_failure_json(const char *job, const struct engine_failure *failur
 {
 	json_t *j = json_object();
 
-	put(j, "job", name_json(bytes_of(job)));
-	put(j, "path", name_json(failure->path));
-	put(j, "text", text_json(failure->text));
+	put(j, "job", status_name_json(bytes_of(job)));
+	put(j, "path", status_name_json(failure->path));
+	put(j, "text", status_text_json(failure->text));
 	put(j, "side", json_string(failure->source_side ? "source" : "target"));
 	put(j, "retry_in_ms", until_json(failure->retry_ns, now_ns));
 	return j;

@@ -50,6 +50,10 @@ json_t *status_hold_json(const char *job, const struct engine_hold *hold, int64_
 /* One element of {"failed": [...]}: {"job","path","text","side":"source|target","retry_in_ms"}. */
 json_t *status_failure_json(const char *job, const struct engine_failure *failure, int64_t now_ns);
 
+/* A name as all are written; words for people (NULL and "": null). */
+json_t *status_name_json(struct bytes name);
+json_t *status_text_json(const char *text);
+
 /* "live", "frozen", "degraded" */
 const char *status_health_word(enum source_health health);
 

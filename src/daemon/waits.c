@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "daemon/runtime.h"
+#include "daemon/status.h"
 
 static void wait_free(struct wait *w)
 {
@@ -108,19 +109,68 @@ static enum engine_settled wait_job(struct wait *w, struct job *j)
 	return ENGINE_SETTLED;
 }
 
+/* What is named of each kind; the rest is counted. */
+#define NAMED 20
+
+struct naming {
+	struct job *job;
+	json_t *array;
+};
+
+static bool wait_name_failure(const struct engine_failure *f, void *arg)
+{
+	struct naming *n = arg;
+
+	(void)json_array_append_new(n->array,
+	                            status_failure_json(n->job->config->name, f, instance_now()));
+	return json_array_size(n->array) < NAMED;
+}
+
+static bool wait_name_hold(const struct engine_hold *h, void *arg)
+{
+	struct naming *n = arg;
+	struct engine_hold some = *h;
+	json_t *held;
+
+	some.count = h->count < NAMED ? h->count : NAMED;
+	held = status_hold_json(n->job->config->name, &some, instance_now(), clock_wall_ns());
+	(void)json_object_set_new(held, "count", json_integer((json_int_t)h->count));
+	(void)json_array_append_new(n->array, held);
+	return json_array_size(n->array) < NAMED;
+}
+
+static bool wait_name_mark(const struct mark *m, bool in_flight, void *arg)
+{
+	struct naming *n = arg;
+
+	(void)in_flight;
+	(void)json_array_append_new(n->array, status_name_json(m->path));
+	return json_array_size(n->array) < NAMED;
+}
+
 static json_t *wait_remaining_job(struct job *j, enum engine_settled settled)
 {
+	struct naming failed = {j, json_array()}, held = {j, json_array()},
+	              waiting = {j, json_array()};
 	struct engine_status s;
 
 	engine_status(j->engine, &s, instance_now());
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "job", j->config->name, "settled",
-	                 settled == ENGINE_STUCK ? "stuck" : "pending", "state",
-	                 engine_state_word(s.state), "text", s.text, "pending",
-	                 (json_int_t)(s.pending + s.in_flight + s.zombies), "failed",
-	                 (json_int_t)s.failed, "held", (json_int_t)s.held);
+	engine_each_failure(j->engine, wait_name_failure, &failed);
+	if (settled == ENGINE_STUCK) /* a set that was shown grows no more: not while it may */
+		engine_each_hold(j->engine, wait_name_hold, &held);
+	engine_each_mark(j->engine, wait_name_mark, &waiting);
+	return json_pack(
+	        "{s:o, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "job",
+	        status_name_json(bytes_of(j->config->name)), "target",
+	        status_name_json(bytes_of(j->config->target_text)), "settled",
+	        settled == ENGINE_STUCK ? "stuck" : "pending", "state", engine_state_word(s.state),
+	        "text", status_text_json(s.state == ENGINE_FROZEN ? j->tree->text : s.text),
+	        "pending", (json_int_t)(s.pending + s.in_flight + s.zombies), "failed",
+	        (json_int_t)s.failed, "held", (json_int_t)s.held, "zombies", (json_int_t)s.zombies,
+	        "failures", failed.array, "holds", held.array, "waiting", waiting.array);
 }
 
-/* {"settled": "yes|stuck|pending", "jobs": [those that are not]} */
+/* {"settled": "yes|stuck|pending", "jobs": [those that are not]}, see control.h */
 static json_t *wait_json(struct wait *w, enum engine_settled *ret_all)
 {
 	json_t *left = json_array();
@@ -174,8 +224,8 @@ void waits_check(struct instance *in)
 		} else if (w->reply) {
 			control_reply_send(w->reply, 200, body);
 		} else {
-			json_decref(body);
 			in->once_result = all == ENGINE_SETTLED ? 0 : -EUCLEAN;
+			in->once_left = body;
 			instance_stop(in);
 		}
 		wait_free(w);

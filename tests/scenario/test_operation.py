@@ -1,6 +1,7 @@
 """Running it: once, twice, as PID 1, stopped in the middle, reloaded, with other settings, with closed descriptors."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,7 +33,36 @@ def test_once_ends_with_an_error_when_not_equal(box):
     box.write(copy.path + "/d000/f00001/in-the-way", b"foreign")
     done = command("run", src, copy.path, "--once", "--state", box.path("state"), timeout=60)
     assert done.returncode == EXIT_REMAINS
+    assert "main.1: " in done.stderr and "failed: d000/f00001: could not make way" in done.stderr, done.stderr
     assert box.read(copy.path + "/d000/f00001/in-the-way") == b"foreign"
+
+
+def test_once_ends_and_says_why_when_deletions_are_held(box):
+    """A build that waits for an approval hangs for ever: nobody can give one to a run that is not a daemon."""
+    src, copy, state = box.dir("src"), box.local(), box.path("state")
+    box.fill(src, 2000)
+    args = ("run", src, copy.path, "--once", "--state", state)
+    assert command(*args, timeout=60).returncode == 0
+    for n in range(30):
+        shutil.rmtree(f"{src}/d{n:03}")
+    done = command(*args, timeout=60)
+    assert done.returncode == EXIT_REMAINS
+    assert "more than 1000 entries" in done.stderr and re.search(r"^ +d0[0-2]\d", done.stderr, re.M) and "without --once" in done.stderr, done.stderr
+    assert os.path.exists(copy.path + "/d000/f00001")
+    done = command(*args, "--set", "brake=no", timeout=60)
+    assert done.returncode == 0, done.stderr
+    box.check_equal(src, copy)
+
+
+def test_once_to_another_target_than_before_ends_and_says_so(box):
+    """A build that silently fills the other target, or ends with 0, has mirrored to nobody knows where."""
+    src, one, two, state = box.dir("src"), box.local("one"), box.local("two"), box.path("state")
+    box.fill(src, 20)
+    assert command("run", src, one.path, "--once", "--state", state, timeout=60).returncode == 0
+    done = command("run", src, two.path, "--once", "--state", state, timeout=60)
+    assert done.returncode == EXIT_REMAINS
+    assert "another target" in done.stderr and "without --once" in done.stderr, done.stderr
+    assert os.listdir(two.path) == []
 
 
 def test_second_instance_on_the_same_state_says_who_holds_it(box):

@@ -1,6 +1,8 @@
 """The barrier: when `wait` returns 0, what was changed before it is at the targets; otherwise it says what is not."""
 
+import json
 import os
+import re
 import shutil
 import threading
 
@@ -54,6 +56,23 @@ def test_wait_during_a_held_deletion_names_it_at_once(box):
     done = ls.wait(20)
     assert done.returncode == EXIT_REMAINS
     assert "held" in done.stderr and "main.1" in done.stderr
+    assert re.search(r"^ +d0[0-2]\d", done.stderr, re.M) and "lockstep approve 1 main.1" in done.stderr, done.stderr
+    answer = json.loads(ls.ask("wait", "--json").stdout)
+    assert answer["settled"] == "stuck"
+    assert sum(h["count"] for h in answer["jobs"][0]["holds"]) == ls.job()["held"] > 0
+
+
+def test_wait_with_a_failed_item_names_it_and_why(box):
+    """A build that says only how many are left sends everybody to the log."""
+    src, copy = box.dir("src"), box.local()
+    box.write(copy.path + "/f/in-the-way", b"foreign")
+    ls = box.lockstep(src, [copy])
+    box.write(src + "/f", b"1")
+    box.write(src + "/g", b"1")
+    done = ls.wait(20)
+    assert done.returncode == EXIT_REMAINS
+    assert "failed: f: could not make way" in done.stderr and "(target)" in done.stderr, done.stderr
+    assert box.read(copy.path + "/g") == b"1"
 
 
 def test_wait_with_a_dead_target_times_out_and_of_the_others_is_true(box):
@@ -63,7 +82,7 @@ def test_wait_with_a_dead_target_times_out_and_of_the_others_is_true(box):
     server.kill()
     box.write(src + "/f", b"1")
     done = ls.wait(1)
-    assert done.returncode == EXIT_TIMEOUT and "main.2" in done.stderr + done.stdout
+    assert done.returncode == EXIT_TIMEOUT and "main.2: retrying" in done.stderr and "waiting: " in done.stderr, done.stderr
     ls.settle(10, "main.1")
     assert box.read(copy.path + "/f") == b"1"
 
@@ -76,6 +95,7 @@ def test_wait_of_a_paused_job_names_it_resume_goes_on(box):
     box.fill(src, 100)
     done = ls.wait(10)
     assert done.returncode == EXIT_REMAINS and "main.1" in done.stderr
+    assert "lockstep resume main.1" in done.stderr and "waiting: " in done.stderr, done.stderr
     assert not os.path.exists(copy.path + "/d000")
     assert ls.job()["state"] == "paused"
     assert ls.ask("resume", "main.1").returncode == 0
