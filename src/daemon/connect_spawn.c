@@ -114,6 +114,18 @@ static int place_pin(struct connect_place *p, const char *now)
 	return r;
 }
 
+/* Linux 5.8 says it. Before, only the device tells: a bind mount within one file system looks like
+ * a plain directory, and a subvolume of btrfs like a mount. */
+static bool place_is_mount(int dir, bool by_device)
+{
+	struct statx stx;
+
+	if (statx(dir, "", AT_EMPTY_PATH, 0, &stx) == 0 &&
+	    (stx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT))
+		return stx.stx_attributes & STATX_ATTR_MOUNT_ROOT;
+	return by_device;
+}
+
 static void place_look(uv_work_t *work)
 {
 	struct connect *c = work->data;
@@ -128,7 +140,7 @@ static void place_look(uv_work_t *work)
 		p->error = errno;
 		return;
 	}
-	p->is_mount = st.st_dev != up.st_dev || st.st_ino == up.st_ino;
+	p->is_mount = place_is_mount(p->dir, st.st_dev != up.st_dev || st.st_ino == up.st_ino);
 	if (p->require_mount && !p->is_mount)
 		return; /* nor is it what is to be pinned */
 	now = place_identity(p, &st, &fs);

@@ -120,6 +120,26 @@ def test_target_lost_power_after_its_ack_content_comes_again(box):
     box.check_equal(src, server)
 
 
+@pytest.mark.sandbox
+def test_paused_job_lets_its_local_target_be_unmounted(box):
+    """A build whose idle receivers stay in the target keeps the mount busy, whatever the operator does."""
+    real, mnt, src = box.dir("real"), box.dir("mnt"), box.dir("src")
+    sandbox.mount("--bind", real, mnt)
+    box.fill(src, 20)
+    ls = box.lockstep(src, [mnt], sets=["require_mount=yes"]).settle()
+    assert ls.ask("pause").returncode == 0
+    proc.until(lambda: not ls.receivers(), 10, "the receivers gone")
+    assert sandbox.umount(mnt) == (0, "")
+    box.write(src + "/meanwhile", b"1")
+    assert ls.ask("resume").returncode == 0
+    ls.until_text("nothing is mounted", 10)
+    assert os.listdir(mnt) == []
+    sandbox.mount("--bind", real, mnt)
+    assert ls.ask("retry").returncode == 0
+    ls.settle()
+    box.check_equal(src, mnt)
+
+
 def zeroed(path):
     """What is left of a file that was renamed into place and never written to the disk: its name, size and time."""
     st = os.stat(path)
