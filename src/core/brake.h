@@ -1,5 +1,5 @@
 /*
- * brake: holds mass deletions (DESIGN "Guard and brake").
+ * brake: holds mass deletions (docs/ARCHITECTURE.md, "Guard and brake").
  *
  * loss = highest entry count of the last 10 minutes - the count if this deletion went out. More
  * than `files` and more than `percent` of that peak, or more than `absolute` is held.

@@ -42,7 +42,7 @@ struct mark {
 	enum mark_scope scope;
 	enum mark_action action;
 	unsigned flags;   /* enum mark_flag */
-	uint64_t born;    /* lowest drain number merged into it (DESIGN "Barrier") */
+	uint64_t born;    /* lowest drain number merged into it: for barriers */
 	int64_t since_ns; /* CLOCK_BOOTTIME of the oldest change merged into it: lag */
 	uint64_t size;    /* bytes of content that may have to be sent */
 	uint64_t link;    /* inode number when nlink > 1: the group is taken whole; 0 otherwise */

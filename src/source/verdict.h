@@ -1,6 +1,6 @@
 /*
  * verdict: what has to be done about one existing entry for one job: pure comparison of what was
- * seen with what the job's target is believed to hold (DESIGN "Marks and what is sent").
+ * seen with what the job's target is believed to hold (docs/ARCHITECTURE.md, "What is sent").
  */
 #ifndef SOURCE_VERDICT_H
 #define SOURCE_VERDICT_H

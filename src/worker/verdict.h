@@ -11,7 +11,8 @@
 #include "worker/cargo.h"
 
 void verdict_item(struct cargo *c, struct part *part, unsigned iflags);
-/* A request for a stamp's content, which must not be served: proven or not (see DESIGN). */
+/* A request for a stamp's content, which must not be served: proven or not (docs/ARCHITECTURE.md,
+ * "Trust"). */
 void verdict_stamp_request(struct cargo *c, struct part *part, unsigned iflags);
 void verdict_success(struct cargo *c, struct part *part);
 /* A session that compares and tells extras names what was not listed; what the tree has by now is
