@@ -73,7 +73,8 @@ static bool check_root(const struct config_tree *t, uint64_t *dirs)
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		printf("  root       %s: %s\n", path_show(bytes_of(t->root)), strerror(errno));
+		printf("  root       %s: %s%s\n", path_show(bytes_of(t->root)), strerror(errno),
+		       strstr(t->root, " #") ? " (comments stand on lines of their own)" : "");
 		if (fd >= 0)
 			(void)close(fd);
 		return false;
@@ -110,6 +111,27 @@ static void print_values(enum config_of of, const void *base, const char *indent
 	}
 }
 
+/* What a session needs from files here. */
+static bool check_secrets(const struct config_job *job)
+{
+	const char *key = job->options.ssh_key;
+	char *password = NULL;
+	struct err err = {0};
+	int r = 0;
+
+	if (job->target.kind == TARGET_RSYNCD) {
+		r = config_read_password(job, &password, &err);
+		mem_free_secret(password);
+	} else if (job->target.kind == TARGET_SSH && key) {
+		autoclose int fd = open(key, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+
+		r = fd < 0 ? err_errno(&err, errno, "%s", path_show(bytes_of(key))) : 0;
+	}
+	if (r < 0)
+		printf("             FAILED: %s\n", err.text);
+	return r >= 0;
+}
+
 static bool check_job(const struct config_job *job, bool offline)
 {
 	struct err err = {0};
@@ -119,7 +141,7 @@ static bool check_job(const struct config_job *job, bool offline)
 	print_values(CONFIG_OF_JOB, &job->options, "             ");
 	(void)fflush(stdout);
 	if (offline)
-		return true;
+		return check_secrets(job);
 	if (daemon_check_target(job, stdout, &err) == 0)
 		return true;
 	printf("             FAILED: %s\n", err.text);

@@ -124,6 +124,8 @@ int target_path_normalise(char **ret, const char *text, struct err *err)
 
 	if (text[0] == '\0')
 		return err_set(err, EINVAL, "the path is empty");
+	if (text[0] == '"' || text[0] == '\'')
+		return err_set(err, EINVAL, "quotes would be a part of the name: write it without");
 	if (text[0] != '/')
 		return err_set(err, EINVAL, "\"%s\" is a relative path: write it from \"/\" on",
 		               path_show(bytes_of(text)));
@@ -347,7 +349,7 @@ static int parse(struct target *t, const char *text, struct err *err)
 	if (scheme > 0 && strncmp(text + scheme, "://", 3) == 0)
 		return err_set(err, EINVAL, "\"%s://\" is not known; write %s",
 		               path_show((struct bytes){text, scheme}), forms);
-	if (text[0] == '/') {
+	if (text[0] == '/' || text[0] == '"' || text[0] == '\'') {
 		t->kind = TARGET_LOCAL;
 		return target_path_normalise(&t->path, text, err);
 	}

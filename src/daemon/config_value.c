@@ -73,10 +73,10 @@ int config_parse_duration(const char *text, int64_t *ret_ns, struct err *err)
 		const struct unit *u;
 		size_t length;
 
-		if (!take_number(&p, &n))
+		if (!take_number(&p, &n) || (*p && !isalpha((unsigned char)*p)))
 			return err_set(err, EINVAL,
 			               "\"%s\" is no duration (500ms, 30s, 5m, 1h30m, 1d)",
-			               path_show(bytes_of(text)));
+			               text[0] ? path_show(bytes_of(text)) : "");
 		length = strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
 		if (length == 0)
 			return err_set(err, EINVAL,

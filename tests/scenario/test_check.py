@@ -110,3 +110,23 @@ def test_check_tells_what_the_target_cannot_write(box):
     os.chmod(server.path, 0o555)
     out = fails(box, server, "Permission denied")
     assert "trial write: ok" not in out
+
+
+@pytest.mark.parametrize("target, sets, words", [
+    ("rsync://u@192.0.2.1/m", "password_file = {0}/nosuch", "nosuch"),
+    ("rsync://u@192.0.2.1/m", "password_file = {0}/open", "chmod 600"),
+    ("u@192.0.2.1:/m", "ssh_key = {0}/nosuch", "nosuch"),
+])
+def test_check_offline_still_reads_what_lies_here(box, target, sets, words):
+    """A build that looks at a password only when it logs in passes a configuration that cannot work."""
+    box.write(box.path("open"), b"secret\n", mode=0o644)
+    conf = box.config(f"state = {box.path('state')}\n[tree t]\nroot = {box.dir('src')}\ntarget = {target}\n{sets.format(box.root)}\n")
+    done = command("check", "--offline", "-c", conf)
+    assert done.returncode == EXIT_FAILURE and "FAILED" in done.stdout and words in done.stdout, done.stdout
+
+
+def test_check_of_a_root_with_a_comment_behind_it_says_so(box):
+    """A build that says only `No such file` lets people look for a typing error that is none."""
+    conf = box.config(f"state = {box.path('state')}\n[tree t]\nroot = {box.dir('src')} # photos\ntarget = {box.dir('dst')}\n")
+    done = command("check", "--offline", "-c", conf)
+    assert done.returncode == EXIT_FAILURE and "lines of their own" in done.stdout, done.stdout

@@ -78,6 +78,8 @@ static const struct bad {
         {"//./", "\"/\" is refused"},
         {"backup", "\"backup\" is a relative path: write it from \"/\" on"},
         {"backup/x", "is a relative path"},
+        {"\"/srv/copy\"", "write it without"},
+        {"'/srv/copy'", "write it without"},
         {"./backup", "is a relative path"},
         {"../backup", "is a relative path"},
         {"dir/a:b", "is a relative path"},

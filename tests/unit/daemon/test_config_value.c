@@ -56,6 +56,10 @@ static void duration_with_units_is_nanoseconds(void **state)
 		assert_int_equal(config_parse_duration(bad[i], &ns, &err), -22);
 	(void)config_parse_duration("30", &ns, &err);
 	assert_string_equal(err.text, "the unit is missing: write 30s, or ms, m, h, d");
+	(void)config_parse_duration("0.1s", &ns, &err);
+	assert_string_equal(err.text, "\"0.1s\" is no duration (500ms, 30s, 5m, 1h30m, 1d)");
+	(void)config_parse_duration("", &ns, &err);
+	assert_string_equal(err.text, "\"\" is no duration (500ms, 30s, 5m, 1h30m, 1d)");
 }
 
 static void size_with_units_is_bytes(void **state)
