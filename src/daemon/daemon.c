@@ -232,6 +232,8 @@ static int instance_start(struct instance *in, struct err *err)
 	if (r < 0)
 		return r;
 	instance_notify(in, "READY=1");
+	log_event(LOG_INFO, "daemon.ready", "socket=%s",
+	          path_show(bytes_of(in->config->socket_path)));
 	if (in->options.once)
 		waits_once(in);
 	return 0;

@@ -70,7 +70,7 @@ def test_excluded_file_inside_a_type_changed_directory_is_held_until_it_goes(box
     assert box.read(server.path + "/thing/theirs.tmp") == b"foreign"
     assert box.read(server.path + "/other") == b"goes on"
     os.unlink(server.path + "/thing/theirs.tmp")
-    proc.until(lambda: os.path.isfile(server.path + "/thing"), 90, "the new type at the target")
+    proc.until(lambda: os.path.isfile(server.path + "/thing"), 90, "the new type at the target", on=[server.path])
     ls.settle(20)
     box.check_equal(src, server)
 

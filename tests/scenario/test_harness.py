@@ -5,7 +5,7 @@ import subprocess
 
 import churn
 import pytest
-from harness import diff, kill_tree, oracle, proc, sandbox, snapshot, total_bytes, until
+from harness import diff, kill_tree, oracle, proc, sandbox, snapshot, total_bytes
 
 MIRROR = ["rsync", "-aHX", "--numeric-ids", "--delete", "--force", "-I", "--modify-window=-1", "--exclude=/.lockstep/"]
 
@@ -144,11 +144,20 @@ def test_rsyncd_restart_keeps_port_and_tree(box):
     box.check_equal(box.path("s"), server)
 
 
+@pytest.mark.limit(30)
 def test_kill_tree_leaves_no_orphans(box):
-    p = proc.spawn(["sh", "-c", "setsid sleep 1000 & sleep 1000 & wait"])
-    until(lambda: len(proc.descendants(p.pid)) == 2)
+    """Two children, one in a session of its own, say that they are there and then read what never comes."""
+    (never, hold), (told, tell) = os.pipe(), os.pipe()
+    child = "sh -c 'echo here; exec cat'"
+    p = proc.spawn(["sh", "-c", f"exec 3<&0; setsid {child} <&3 & {child} <&3 & wait"], stdin=never, stdout=tell)
+    said = b""
+    while said.count(b"here") < 2:
+        said += os.read(told, 100)
     family = proc.descendants(p.pid)
+    assert len(family) == 2
     kill_tree(p)
+    for fd in (never, hold, told, tell):
+        os.close(fd)
     assert not [x for x in family if proc.cmdline(x)]
 
 

@@ -197,7 +197,7 @@ def test_corrupt_ledger_is_compared_nothing_wrongly_deleted(box, damage):
     box.write(src + "/while-down", b"1")
     ls.start(ready=False)
     from harness import until
-    until(lambda: ls.proc.poll() is not None or ls.answers(), 15)
+    until(lambda: ls.proc.poll() is not None or ls.answers(), 15, on=[ls.log])
     if ls.proc.poll() is not None:
         assert damage == "directory" and ls.proc.returncode in EXIT_CODES, ls.tail()
         return

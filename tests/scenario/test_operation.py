@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from harness import diff, proc
+from harness import diff, ended, proc
 from harness.daemon import BINARY, EXIT_REMAINS, EXIT_RUNNING, command
 
 
@@ -259,12 +259,12 @@ def test_target_or_root_exchanged_between_runs_is_held(box):
     box.write(other + "/something", b"else")
     box.config(conf_text(other, one.path))
     ls.start()
-    proc.until(lambda: ls.tree()["state"] == "frozen" or ls.job()["state"] in ("held", "frozen"), 15, "the other root held")
+    proc.until(lambda: ls.tree()["state"] == "frozen" or ls.job()["state"] in ("held", "frozen"), 15, "the other root held", on=[ls.log])
     assert proc.stays(lambda: os.path.exists(one.path + "/d000/f00001"), 2)
     ls.stop()
     box.config(conf_text(src, two.path))
     ls.start()
-    proc.until(lambda: ls.job()["state"] == "held" or not diff(src, two.path), 15, "the other target held or filled")
+    proc.until(lambda: ls.job()["state"] == "held" or not diff(src, two.path), 15, "the other target held or filled", on=[ls.log])
 
 
 def test_log_file_is_reopened(box):
@@ -275,7 +275,7 @@ def test_log_file_is_reopened(box):
     os.kill(ls.pid, signal.SIGUSR1)
     box.write(src + "/f", b"1")
     ls.settle()
-    proc.until(lambda: os.path.exists(log) and os.path.getsize(log), 5, "the new log")
+    proc.until(lambda: os.path.exists(log) and os.path.getsize(log), 5, "the new log", on=[box.root])
 
 
 def test_log_that_cannot_be_written_does_not_stop_replication(box):
@@ -310,7 +310,7 @@ def test_daemon_ends_no_orphans_when_killed(box):
     family = proc.descendants(ls.pid)
     assert family
     ls.kill()
-    proc.until(lambda: not any(proc.cmdline(p) for p in family), 10, "workers and receivers ending by themselves")
+    assert not ended(family, 10), "workers and receivers that do not end by themselves"
     ls.end()
     shutil.rmtree(src)
 

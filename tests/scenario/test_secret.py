@@ -6,7 +6,7 @@ import resource
 import signal
 
 import pytest
-from harness import proc
+from harness import ended, proc
 from harness.servers import PASSWORD, Rsyncd
 
 CANARIES = (PASSWORD.encode(), base64.b64encode(PASSWORD.encode()), PASSWORD.encode().hex().encode())
@@ -87,7 +87,7 @@ def test_password_in_no_core(box, victim):
     pids = [ls.pid] if victim == "daemon" else ls.workers()
     assert pids
     proc.send(pids, signal.SIGABRT)
-    proc.until(lambda: not any(proc.cmdline(p) for p in pids), 10, "the crash")
+    assert not ended(pids, 10)
     assert not files_with_it(box.root, (server.secrets, server.password_file))
 
 
@@ -113,7 +113,7 @@ def test_password_file_that_must_not_be_used_is_refused(box, spoil, words):
         text = ls.text()
         return server.password_file in text and words in text
 
-    proc.until(refused, 15, f"the password file refused with {words!r}")
+    proc.until(refused, 15, f"the password file refused with {words!r}", on=[ls.log])
     assert os.listdir(server.path) == []
 
 

@@ -18,7 +18,7 @@ def names(root):
 
 
 def frozen(ls):
-    return proc.until(lambda: (lambda t: t if t["state"] == "frozen" else None)(ls.tree()), 15, "the tree frozen")
+    return ls.until_tree("frozen")
 
 
 def test_root_replaced_by_an_empty_directory_nothing_deleted_heals(box):
@@ -35,7 +35,7 @@ def test_root_replaced_by_an_empty_directory_nothing_deleted_heals(box):
     os.rmdir(src)
     os.rename(src + ".away", src)
     box.write(src + "/after", b"1")
-    proc.until(lambda: ls.tree()["state"] == "live", 20, "the tree live again")
+    ls.until_tree("live", 20)
     ls.settle(20)
     box.check_equal(src, server)
 
@@ -54,7 +54,7 @@ def test_root_replaced_while_the_daemon_is_down_nothing_deleted(box):
     assert proc.stays(lambda: names(copy.path) == before, 2)
     os.rmdir(src)
     os.rename(src + ".away", src)
-    proc.until(lambda: ls.tree()["state"] == "live", 20, "the tree live again")
+    ls.until_tree("live", 20)
     ls.settle(20)
     box.check_equal(src, copy)
 
@@ -90,7 +90,7 @@ def test_source_emptied_between_look_and_send_nothing_deleted(box):
     frozen(ls)
     assert proc.stays(lambda: before - {n for n in before if n.startswith(b"d000")} <= names(server.path), 3)
     sandbox.mount("--bind", real, src)
-    proc.until(lambda: ls.tree()["state"] == "live", 20, "the tree live again")
+    ls.until_tree("live", 20)
     ls.settle(40)
     box.check_equal(src, server)
 
@@ -108,7 +108,7 @@ def test_umount_while_running_works_and_heals(box):
     assert names(copy.path) == before
     box.write(real + "/while-away", b"1")
     sandbox.mount("--bind", real, src)
-    proc.until(lambda: ls.tree()["state"] == "live", 20, "the tree live again")
+    ls.until_tree("live", 20)
     ls.settle(20)
     box.check_equal(src, copy)
 
@@ -166,7 +166,7 @@ def test_watch_limit_degraded_says_the_sysctl_line_still_converges(box):
         pytest.skip(f"injector missing: user namespaces: {probe.stderr.strip()}")
     ls = box.lockstep(src, [copy], prefix=prefix)
     ls.wait(20)
-    t = proc.until(lambda: (lambda t: t if t["state"] == "degraded" else None)(ls.tree()), 10, "the tree degraded")
+    t = ls.until_tree("degraded", 10)
     assert "fs.inotify.max_user_watches" in t["text"] or "max_inotify_watches" in t["text"], t["text"]
     box.write(src + "/d299/changed", b"2")
     ls.settle(60)
@@ -255,7 +255,7 @@ def test_continuous_writer_is_seen_while_the_file_is_open(box):
     with open(src + "/log", "wb", buffering=0) as f:
         f.write(b"first\n")
         proc.until(lambda: os.path.exists(copy.path + "/log") and box.read(copy.path + "/log").startswith(b"first"), 15,
-                   "the open file at the target")
+                   "the open file at the target", on=[copy.path])
         stop = threading.Event()
 
         def go_on():
@@ -266,7 +266,8 @@ def test_continuous_writer_is_seen_while_the_file_is_open(box):
         writer.start()
         try:
             size = os.path.getsize(copy.path + "/log")
-            proc.until(lambda: os.path.getsize(copy.path + "/log") > size + 1000, 20, "the log growing at the target")
+            proc.until(lambda: os.path.getsize(copy.path + "/log") > size + 1000, 20, "the log growing at the target",
+                       on=[copy.path])
         finally:
             stop.set()
             writer.join()

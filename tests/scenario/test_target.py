@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from harness import diff, oracle, proc, sandbox
+from harness import diff, ended, oracle, proc, sandbox
 
 
 def local_trouble(ls):
@@ -51,7 +51,7 @@ def test_target_restored_from_yesterday_found_out_and_equal(box, kind):
     def generation():
         return {n: os.stat(f"{stamps}/{n}").st_mtime_ns for n in os.listdir(stamps)}
 
-    proc.until(lambda: os.path.isdir(stamps) and len(generation()) == 2, 30, "stamps at the target")
+    proc.until(lambda: os.path.isdir(stamps) and len(generation()) == 2, 30, "stamps at the target", on=[ls.log])
     yesterday = box.path("yesterday")
     subprocess.run(["cp", "-a", server.path, yesterday], check=True)
     old = generation()
@@ -75,7 +75,7 @@ def test_target_restored_from_yesterday_found_out_and_equal(box, kind):
         except FileNotFoundError:  # a temporary name that is gone by now
             return ["it still moves"]
 
-    proc.until(lambda: not wrong(), 90, "the restored target equal again")
+    proc.until(lambda: not wrong(), 90, "the restored target equal again", on=[ls.log])
     ls.settle(30)
     assert not wrong()
     assert os.path.exists(server.path + "/d001/f00050")
@@ -115,7 +115,7 @@ def test_target_lost_power_after_its_ack_content_comes_again(box):
     box.write(src + "/d000/other", b"1")
     ls.until_job(lambda j: j["state"] == "retrying" and time.monotonic() - down > 6, 30, "the target unreachable for 6 s")
     server.start()
-    proc.until(lambda: box.read(lost) == b"precious" * 100, 90, "the lost content back")
+    proc.until(lambda: box.read(lost) == b"precious" * 100, 90, "the lost content back", on=[os.path.dirname(lost)])
     ls.settle(60)
     box.check_equal(src, server)
 
@@ -230,11 +230,11 @@ def test_frozen_server_child_woken_after_a_newer_push_newest_wins(box):
     frozen = server.freeze()
     box.write(src + "/f", b"version 1" * 10)
     ls.until_job(lambda j: j["in_flight"], 5, "the change under way")
-    proc.until(lambda: "target.trouble" in ls.read_log(), 40, "the session given up")
+    ls.until_logged("target.trouble", 40)
     box.write(src + "/f", b"version 2" * 100)
-    proc.until(lambda: box.read(server.path + "/f") == b"version 2" * 100, 60, "the newer version there")
+    proc.until(lambda: box.read(server.path + "/f") == b"version 2" * 100, 60, "the newer version there", on=[server.path])
     server.thaw(frozen)
-    proc.until(lambda: not set(frozen) & set(server.connections()), 60, "the woken children gone")
+    assert not ended(frozen, 60), "woken children that nothing ends"
     ls.settle(90)
     assert box.read(server.path + "/f") == b"version 2" * 100
     box.check_equal(src, server)

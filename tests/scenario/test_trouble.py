@@ -92,7 +92,7 @@ def test_max_connections_said_as_busy_not_as_a_login_fault(box):
     finally:
         proc.kill_tree(hog)
     # What the hog left at the target is not ours.
-    proc.until(lambda: ls.job()["confirmed_files"] >= 300, 70, "all files there")
+    proc.until(lambda: ls.job()["confirmed_files"] >= 300, 70, "all files there", on=[ls.log])
     assert os.path.exists(server.path + "/changes/d000/f00000")
 
 
@@ -188,7 +188,7 @@ def test_target_full_deletions_still_free_room(box):
     box.write(src + "/new", os.urandom(2 << 20))
     ls.until_text("No space left on device", 30)
     os.unlink(src + "/old")
-    proc.until(lambda: not os.path.exists(server.path + "/old"), 70, "the old file gone")
+    proc.until(lambda: not os.path.exists(server.path + "/old"), 70, "the old file gone", on=[server.path])
     ls.settle(90)
     box.check_equal(src, server)
 
@@ -231,7 +231,7 @@ def test_immutable_file_at_the_target_named_others_go_heals(box, kind):
         assert "ot permitted" in log + ls.text()
     finally:
         subprocess.run(["chattr", "-i", stuck], check=True)
-    proc.until(lambda: box.read(stuck) == b"changed" * 10, 90, "the file healed")
+    proc.until(lambda: box.read(stuck) == b"changed" * 10, 90, "the file healed", on=[os.path.dirname(stuck)])
     ls.settle(30)
     box.check_equal(src, server)
 

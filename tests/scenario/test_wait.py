@@ -6,7 +6,7 @@ import re
 import shutil
 import threading
 
-from harness import diff, proc
+from harness import diff
 from harness.daemon import EXIT_REMAINS, EXIT_TIMEOUT
 
 
@@ -141,4 +141,4 @@ def test_several_waits_at_once(box):
     for t in threads:
         t.join()
     assert codes == [0] * 6
-    assert proc.until(lambda: not diff(src, copy.path), 1)
+    assert not diff(src, copy.path)

@@ -59,7 +59,7 @@ class Lockstep:
         assert self.proc is None, "already running"
         self.proc = proc.spawn(self.argv, log=self.log, env=self.env)
         if ready:
-            proc.until(lambda: self.proc.poll() is not None or self.answers(), 15, "the daemon answering")
+            proc.until(lambda: self.proc.poll() is not None or self.answers(), 15, "the daemon answering", on=[self.log])
             assert self.proc.poll() is None, f"lockstep ended with {self.proc.returncode}:\n{self.tail()}"
         return self
 
@@ -90,10 +90,8 @@ class Lockstep:
         return self.wait_end(timeout)
 
     def wait_end(self, timeout):
-        try:
-            code = self.proc.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"lockstep still runs {timeout} s after it was told to end") from None
+        code = proc.wait(self.proc, timeout)
+        assert code is not None, f"lockstep still runs {timeout} s after it was told to end"
         left = proc.descendants(self.proc.pid)
         self._last, self.proc = self.proc, None
         assert not left, f"children left behind: {left}"
@@ -172,12 +170,24 @@ class Lockstep:
         return self
 
     def until_job(self, cond, timeout=10, what="the job's state", name=None):
-        return proc.until(lambda: (lambda j: j if cond(j) else None)(self.job(name)), timeout, what)
+        """The log shows each step, so it tells when to ask."""
+        return proc.until(lambda: (lambda j: j if cond(j) else None)(self.job(name)), timeout, what, on=[self.log])
+
+    def until_tree(self, state, timeout=15):
+        return proc.until(lambda: (lambda t: t if t["state"] == state else None)(self.tree()), timeout, f"the tree {state}",
+                          on=[self.log])
+
+    def until_logged(self, needle, timeout=10):
+        """Wait until the log says it; returns the line."""
+        def said():
+            return next((line for line in self.read_log().splitlines() if needle in line), None)
+
+        return proc.until(said, timeout, f"{needle!r} in the log", on=[self.log])
 
     def until_text(self, needle, timeout=10, name=None):
         """Wait until the job's trouble names `needle`; returns the text."""
         try:
-            return proc.until(lambda: (lambda t: t if needle in t else None)(self.text(name)), timeout)
+            return proc.until(lambda: (lambda t: t if needle in t else None)(self.text(name)), timeout, on=[self.log])
         except AssertionError:
             raise AssertionError(f"status never said {needle!r}; it says: {self.text(name)}") from None
 

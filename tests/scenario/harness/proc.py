@@ -7,6 +7,8 @@ import socket
 import subprocess
 import time
 
+from .events import Changes, ended
+
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -19,20 +21,27 @@ def _die_with_us():
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def until(cond, timeout=10, what="the condition"):
-    """Poll until cond() is true, return its value; AssertionError after `timeout` seconds."""
+NET_S = 0.25
+
+
+def until(cond, timeout=10, what="the condition", on=()):
+    """Look until cond() is true, return its value; AssertionError after `timeout` seconds. `on` names files or directories
+    in which it shows: each change there is an occasion to look, and every NET_S seconds for what does not show. Without it
+    there is nothing that would tell (a port that begins to listen, a process that forks): it looks a hundred times a second."""
     end = time.monotonic() + timeout
-    while True:
-        value = cond()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"{what} did not come true in {timeout} s")
-        time.sleep(0.01)
+    with Changes(on) as changes:
+        while True:
+            value = cond()
+            if value:
+                return value
+            left = end - time.monotonic()
+            if left <= 0:
+                raise AssertionError(f"{what} did not come true in {timeout} s")
+            changes.wait(min(left, NET_S if on else 0.01))
 
 
 def stays(cond, seconds):
-    """True when cond() holds at every look for that long; for what must not happen."""
+    """True when cond() holds at every look for that long: for what must not happen, which nothing announces."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if not cond():
@@ -112,8 +121,14 @@ def kill_tree(proc):
                 except ChildProcessError:
                     pass
         proc.poll()
-        time.sleep(0.002)
+        ended(alive, 1)
     proc.wait()
+
+
+def wait(proc, timeout):
+    """The exit code of a process started by spawn(), or None when it still runs after `timeout` seconds."""
+    ended([proc.pid], timeout)
+    return proc.poll()
 
 
 def spawn(argv, *, log=None, **how):
