@@ -18,7 +18,7 @@ static void tell_left(json_t *left)
 
 	buf_init(&out, 1 << 20);
 	show_remaining(&out, left);
-	cli_complain("ended with the targets not equal: only failed or held items remain");
+	cli_complain("ended with the targets not equal. What is left:");
 	(void)fwrite(out.p ? out.p : "", 1, out.n, stderr);
 	if (show_any_held(left))
 		(void)fputs("What is held is approved while the daemon runs: start it without "

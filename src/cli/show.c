@@ -210,9 +210,8 @@ static void add_trees(struct buf *out, json_t *status)
 			           "tree %s is being read: %" PRId64 " entries in %" PRId64
 			           " directories so far\n",
 			           name_of(t, "name"), number(t, "entries"), number(t, "dirs"));
-		if (number(t, "unreadable") > 0)
-			buf_printf(out, "tree %s: %" PRId64 " entries cannot be read\n",
-			           name_of(t, "name"), number(t, "unreadable"));
+		if (strcmp(text(t, "state"), "live") == 0 && text(t, "text")[0])
+			buf_printf(out, "tree %s: %s\n", name_of(t, "name"), text(t, "text"));
 	}
 }
 

@@ -102,8 +102,9 @@ static void tree_state(struct tree *t, const struct source_state *s)
 {
 	bool frozen = s->health == SOURCE_FROZEN;
 
-	if (s->health != t->health)
-		log_event(s->health == SOURCE_LIVE ? LOG_INFO : LOG_WARN,
+	/* What cannot be read is named when it begins and when it ends, not each time it grows. */
+	if (s->health != t->health || !s->text[0] != !t->text[0])
+		log_event(s->health == SOURCE_LIVE && !s->text[0] ? LOG_INFO : LOG_WARN,
 		          frozen ? "source.frozen" : "source.state", "tree=%s %s", t->config->name,
 		          s->text[0] ? s->text : "live");
 	t->health = s->health;

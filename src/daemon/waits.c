@@ -104,7 +104,13 @@ static enum engine_settled wait_job(struct wait *w, struct job *j)
 			                       (j->set_room == 0 && engine_idle(j->engine))
 			               ? ENGINE_STUCK
 			               : ENGINE_PENDING;
-		return engine_settled(j->engine, w->trees[i].drain);
+		enum engine_settled settled = engine_settled(j->engine, w->trees[i].drain);
+
+		/* The count is of the latest whole crawl: right for a run that begins with one, and
+		 * too old for a barrier. */
+		if (settled == ENGINE_SETTLED && !w->reply && j->tree->progress.unreadable)
+			return ENGINE_STUCK;
+		return settled;
 	}
 	return ENGINE_SETTLED;
 }
@@ -164,7 +170,8 @@ static json_t *wait_remaining_job(struct job *j, enum engine_settled settled)
 	        status_name_json(bytes_of(j->config->name)), "target",
 	        status_name_json(bytes_of(j->config->target_text)), "settled",
 	        settled == ENGINE_STUCK ? "stuck" : "pending", "state", engine_state_word(s.state),
-	        "text", status_text_json(s.state == ENGINE_FROZEN ? j->tree->text : s.text),
+	        "text",
+	        status_text_json(s.text[0] && s.state != ENGINE_FROZEN ? s.text : j->tree->text),
 	        "pending", (json_int_t)(s.pending + s.in_flight + s.zombies), "failed",
 	        (json_int_t)s.failed, "held", (json_int_t)s.held, "zombies", (json_int_t)s.zombies,
 	        "failures", failed.array, "holds", held.array, "waiting", waiting.array);

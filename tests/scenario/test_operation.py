@@ -37,6 +37,23 @@ def test_once_ends_with_an_error_when_not_equal(box):
     assert box.read(copy.path + "/d000/f00001/in-the-way") == b"foreign"
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("closed", ("src", "src/d000"))
+def test_once_of_a_directory_that_cannot_be_read_ends_with_an_error(box, closed):
+    """A build that takes what it could not list for empty says that all is equal."""
+    src, copy = box.dir("src"), box.dir("copy")
+    box.fill(src, 100)
+    for d in (copy, box.dir("state")):
+        os.chown(d, 65534, 65534)
+    os.chmod(box.path(closed), 0o700)
+    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    done = subprocess.run([*as_nobody, BINARY, "run", src, copy, "--once", "--state", box.path("state")], capture_output=True,
+                          text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == EXIT_REMAINS, done.stderr
+    assert "cannot be read" in done.stderr and "Permission denied" in done.stderr, done.stderr
+    assert os.path.exists(copy + "/d001") == (closed != "src")
+
+
 def test_once_ends_and_says_why_when_deletions_are_held(box):
     """A build that waits for an approval hangs for ever: nobody can give one to a run that is not a daemon."""
     src, copy, state = box.dir("src"), box.local(), box.path("state")
