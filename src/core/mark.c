@@ -1,5 +1,22 @@
 #include "core/mark.h"
 
+const char *mark_action_word(enum mark_action action)
+{
+	switch (action) {
+	case MARK_META:
+		return "meta";
+	case MARK_QUICK:
+		return "quick";
+	case MARK_CONTENT:
+		return "content";
+	case MARK_DELETE:
+		return "delete";
+	case MARK_LOOK:
+		return "look";
+	}
+	return "?";
+}
+
 static enum mark_action merge_action(enum mark_action was, enum mark_action next)
 {
 	if (was == MARK_LOOK || next == MARK_LOOK)

@@ -35,6 +35,9 @@ enum mark_flag {
 	MARK_BRIEF = 128, /* named like a receiver's temporary file: likely to be renamed at once */
 };
 
+/* For logs. */
+const char *mark_action_word(enum mark_action action);
+
 #define BORN_NONE UINT64_MAX /* born of audit findings: later than every barrier */
 
 struct mark {

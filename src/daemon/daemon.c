@@ -151,10 +151,8 @@ void instance_stop(struct instance *in)
 
 static bool instance_dump_mark(const struct mark *m, bool in_flight, void *arg)
 {
-	static const char *const actions[] = {"meta", "quick", "content", "delete", "look"};
-
 	job_log(arg, LOG_INFO, "dump.mark", "path=%s action=%s scope=%s flags=%u born=%llu%s",
-	        path_show(m->path), actions[m->action],
+	        path_show(m->path), mark_action_word(m->action),
 	        m->scope == MARK_SUBTREE ? "subtree" : "entry", m->flags,
 	        (unsigned long long)m->born, in_flight ? " in-flight" : "");
 	return true;

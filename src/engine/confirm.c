@@ -124,7 +124,7 @@ void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wir
 		return;
 	}
 	if (flight_fooled(e, m, r)) {
-		batch_nack(f->batch, i, MARK_CONTENT, now_ns, now_ns);
+		flight_back(e, f, i, MARK_CONTENT, r->fp.nlink > 1, now_ns);
 		return;
 	}
 	if (!flight_confirm(e, m, r, now_ns)) { /* their deletion goes first */

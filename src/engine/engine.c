@@ -235,11 +235,20 @@ static bool engine_is_brief(const struct mark *m)
 	       tempname_split(path_name(m->path), NULL);
 }
 
+static void engine_trace_mark(struct engine *e, const struct mark *m)
+{
+	if (e->config.trace)
+		engine_say(e, LOG_DEBUG, "mark", "path=%s action=%s flags=%u born=%llu link=%llu",
+		           path_show(m->path), mark_action_word(m->action), m->flags,
+		           (unsigned long long)m->born, (unsigned long long)m->link);
+}
+
 void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t now_ns)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct mark m = marks[i];
 
+		engine_trace_mark(e, &m);
 		if ((m.flags & MARK_IF_PENDING) && !engine_concerns_pending(e, &m, now_ns))
 			continue;
 		m.flags &= ~(unsigned)MARK_IF_PENDING;

@@ -193,6 +193,15 @@ void flight_again(struct engine *e, struct flight *f, size_t i, int64_t now_ns,
 	batch_nack(f->batch, i, MARK_LOOK, now_ns, not_before_ns);
 }
 
+void flight_back(struct engine *e, struct flight *f, size_t i, enum mark_action action, bool linked,
+                 int64_t now_ns)
+{
+	if (linked && action == MARK_CONTENT)
+		flight_again(e, f, i, now_ns, now_ns);
+	else
+		batch_nack(f->batch, i, action, now_ns, now_ns);
+}
+
 static void flight_failed(struct engine *e, struct flight *f, size_t i,
                           const struct wire_result_item *r, int64_t now_ns)
 {
@@ -200,11 +209,9 @@ static void flight_failed(struct engine *e, struct flight *f, size_t i,
 
 	f->clean = false;
 	if (r->result == WIRE_FAILED && r->trouble != TROUBLE_NONE && r->trouble < TROUBLE_KINDS) {
-		enum mark_action action = m->action;
-
 		engine_trouble(e, (enum trouble)r->trouble, r->text, now_ns);
 		e->trouble_sending = true;
-		batch_nack(f->batch, i, action, now_ns, now_ns);
+		flight_back(e, f, i, m->action, m->link != 0, now_ns);
 		return;
 	}
 	failure_add(e, m, r->text, r->result == WIRE_UNREADABLE, now_ns);
@@ -285,8 +292,8 @@ static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
 		batch_nack(f->batch, i, m->action, now_ns, now_ns);
 		return;
 	case WIRE_UNKNOWN:
-		batch_nack(f->batch, i, m->action == MARK_META ? MARK_QUICK : m->action, now_ns,
-		           now_ns);
+		flight_back(e, f, i, m->action == MARK_META ? MARK_QUICK : m->action, m->link != 0,
+		            now_ns);
 		return;
 	case WIRE_FAILED:
 	case WIRE_UNREADABLE:
@@ -299,7 +306,8 @@ static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
 	case WIRE_RESULTS:
 		break;
 	}
-	batch_nack(f->batch, i, m->action, now_ns, now_ns); /* no result for a mark: send again */
+	flight_back(e, f, i, m->action, m->link != 0,
+	            now_ns); /* no result for a mark: send again */
 }
 
 static void flight_stamp_result(struct engine *e, struct flight *f, size_t item,

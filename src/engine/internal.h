@@ -256,6 +256,10 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 /* Sent and not to be believed: looked at again, and its content compared. */
 void flight_again(struct engine *e, struct flight *f, size_t i, int64_t now_ns,
                   int64_t not_before_ns);
+/* To be sent again as `action`. A name with other links is looked at first: sent alone as CONTENT
+ * it would become an inode of its own at the target. */
+void flight_back(struct engine *e, struct flight *f, size_t i, enum mark_action action, bool linked,
+                 int64_t now_ns);
 
 /* context.c */
 /* Intends the ancestors of the items that the target is not believed to hold. */

@@ -138,7 +138,7 @@ static enum mark_action partner_action(struct source *s, unsigned job, struct by
 
 /* One look at an inode with several names brings all of them into line: a list in which one was
  * missing could replace the inode and leave that one behind. `joins`: the target does not have the
- * inode under this name yet. */
+ * inode under this name yet, and nothing was written under it. */
 static void mark_aliases(struct source *s, unsigned job, const struct fingerprint *seen,
                          enum mark_action action, bool joins, const struct look *look,
                          unsigned flags)
@@ -165,6 +165,19 @@ static void mark_aliases(struct source *s, unsigned job, const struct fingerprin
 	if (a.n > NAMES_MANY)
 		group_remember(s, &key, seen, least, flags | look->flags);
 	buf_done(&a.names);
+}
+
+static void mark_links(struct source *s, unsigned job, const struct fingerprint *seen,
+                       const struct belief *belief, enum mark_action action, unsigned bits,
+                       const struct look *look, unsigned flags)
+{
+	bool joins = !(belief->state & LEDGER_CONFIRMED) || belief->fp.ino != seen->ino;
+
+	/* The others would be taken for unchanged where size and time were put back. */
+	if (joins && S_ISREG(seen->mode) && (bits & (BACKLOG_WRITTEN | BACKLOG_CLOSED)))
+		mark_aliases(s, job, seen, MARK_CONTENT, false, look, flags);
+	else
+		mark_aliases(s, job, seen, action, joins, look, flags);
 }
 
 /* A name of the same inode was confirmed with one link: this one was sent at the same time, and
@@ -237,7 +250,6 @@ void compare_entry(struct source *s, unsigned job, const struct fingerprint *see
 	            v.action == MARK_META || !S_ISREG(seen->mode) ? 0 : seen->size,
 	            linked ? seen->ino : 0);
 	if (linked)
-		mark_aliases(s, job, seen, v.action,
-		             !(belief->state & LEDGER_CONFIRMED) || belief->fp.ino != seen->ino,
-		             look, flags | (v.flags & MARK_LOW));
+		mark_links(s, job, seen, belief, v.action, bits, look,
+		           flags | (v.flags & MARK_LOW));
 }

@@ -185,12 +185,28 @@ static bool may_follow(const struct cargo *c, const struct part *part)
 	return !part->text && (c->no_ack ? (part->flags & WIRE_DATA_SENT) != 0 : !part->success);
 }
 
+/* Of a group, stock receivers ask for a second name when the first is not sent, and then give up
+ * without a word: the others are none the worse for it. */
+static bool group_was_skipped(const struct cargo *c, const struct part *part)
+{
+	for (size_t i = 0; part->group && i < c->parts_n; i++) {
+		const struct part *other = &c->parts[i];
+
+		if (other != part && other->group == part->group && other->settled &&
+		    !other->success)
+			return true;
+	}
+	return false;
+}
+
 static void settle_file(struct cargo *c, struct part *part, bool closed)
 {
 	if (!closed && may_follow(c, part))
 		return;
 	if (part->success)
 		confirm(c, part);
+	else if (!c->no_ack && !part->text && group_was_skipped(c, part))
+		cargo_settle(c, part, WIRE_UNKNOWN);
 	else if (!c->no_ack)
 		fail(c, part, c->last_error ? c->last_error : "the server did not confirm it");
 	else if (part->text || c->complaint)

@@ -212,6 +212,26 @@ static void hard_link_aliases_are_marked_together(void **state)
 	live_stop(&l);
 }
 
+static void what_was_written_under_a_new_link_is_content_for_the_others(void **state)
+{
+	struct live l;
+
+	(void)state;
+	live_init(&l, NULL);
+	put(&l, "a", "1");
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	source_test_stall(l.source, true);
+	assert_int_equal(link(at(&l, "a"), at(&l, "b")), 0);
+	put(&l, "b", "2");
+	source_test_stall(l.source, false);
+	live_settle(&l);
+	assert_int_equal(live_mark(&l, "a")->action, MARK_CONTENT);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
 static void what_was_written_under_a_name_that_left_is_looked_for_under_the_others(void **state)
 {
 	struct live l;
@@ -465,6 +485,7 @@ int main(void)
 	        cmocka_unit_test(renamed_directory_is_deleted_and_found_again),
 	        cmocka_unit_test(type_swaps_are_retyped),
 	        cmocka_unit_test(hard_link_aliases_are_marked_together),
+	        cmocka_unit_test(what_was_written_under_a_new_link_is_content_for_the_others),
 	        cmocka_unit_test(
 	                what_was_written_under_a_name_that_left_is_looked_for_under_the_others),
 	        cmocka_unit_test(excluded_names_raise_nothing),

@@ -302,6 +302,37 @@ static void file_swapped_for_another_is_not_sent(void **state)
 	assert_false(rig_exists(r, "dst/f"));
 }
 
+/* The receiver asks for one name of an inode and links the others to it. */
+static void link_whose_other_name_vanished_is_not_failed(void **state)
+{
+	static const char *const names[] = {"d/a", "e/b", "f"};
+
+	for (size_t gone = 0; gone < 7; gone++) {
+		struct rig *r = *state;
+
+		rig_mkdir(r, "src/d");
+		rig_mkdir(r, "src/e");
+		rig_write(r, "src/d/a", "mine", OLD);
+		assert_int_equal(linkat(r->src_fd, "d/a", r->src_fd, "e/b", 0), 0);
+		assert_int_equal(linkat(r->src_fd, "d/a", r->src_fd, "f", 0), 0);
+		rig_start(r);
+		rig_connect(r, SESSION_QUICK);
+		rig_signal_server(r, SIGSTOP);
+		rig_batch(r, (struct wire_item[]){ITEM("d/a", 0), ITEM("e/b", 0), ITEM("f", 0)}, 3);
+		rig_sync(r);
+		for (size_t i = 0; i < 3; i++) {
+			if (gone & 1u << i)
+				assert_int_equal(unlinkat(r->src_fd, names[i], 0), 0);
+		}
+		rig_signal_server(r, SIGCONT);
+		rig_wait_done(r);
+		for (size_t i = 0; i < 3; i++)
+			assert_int_not_equal(r->items[i].result, WIRE_FAILED);
+		assert_int_equal(rig_drop(state), 0);
+		assert_int_equal(rig_make(state), 0);
+	}
+}
+
 static void file_changed_after_the_list_is_moved(void **state)
 {
 	struct rig *r = *state;
@@ -812,6 +843,7 @@ int main(void)
 	        TEST(unreadable_file_is_reported_and_the_rest_goes_on),
 	        TEST(file_gone_after_the_list_is_vanished),
 	        TEST(directory_swapped_for_a_link_leaks_nothing),
+	        TEST(link_whose_other_name_vanished_is_not_failed),
 	        TEST(file_swapped_for_another_is_not_sent),
 	        TEST(file_changed_after_the_list_is_moved),
 	        TEST(directory_changed_after_the_list_is_moved),
