@@ -200,7 +200,7 @@ static bool stands_apart(struct source *s, unsigned job, const struct fingerprin
 	return apart;
 }
 
-void compare_left(struct source *s, const struct look *look)
+void compare_left(struct source *s, enum mark_action action, const struct look *look)
 {
 	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
 		struct belief b;
@@ -216,8 +216,8 @@ void compare_left(struct source *s, const struct look *look)
 		aliases_read(&a, s, job, &b.fp, SIZE_MAX);
 		while (aliases_next(&a, &at, &path)) {
 			if (is_alias(s, path, &b.fp))
-				outbox_mark(s, job, path, look, MARK_CONTENT, 0, b.fp.size,
-				            b.fp.ino);
+				outbox_mark(s, job, path, look, action, 0,
+				            action == MARK_META ? 0 : b.fp.size, b.fp.ino);
 		}
 		buf_done(&a.names);
 	}

@@ -216,7 +216,7 @@ void look_one(struct source *s, uint32_t node, struct bytes name, const struct l
 /* All names that the backlog holds for a directory. */
 void look_batch(struct source *s, uint32_t node, const struct backlog_dir *dir);
 /* Before the other looks of a round, while directories still have the paths that the ledgers know:
- * names of the backlog that were written and have left. */
+ * names of the backlog that were changed and have left. */
 void look_left(struct source *s, uint32_t node, const struct backlog_dir *dir);
 /* The root's own attributes. */
 void look_root(struct source *s, const struct look *look);
@@ -238,9 +238,9 @@ void adopt_watch(struct source *s, uint32_t node, int fd);
  * mark_flag for what comes out. */
 void compare_entry(struct source *s, unsigned job, const struct fingerprint *seen,
                    const struct belief *belief, const struct look *look, unsigned flags);
-/* What had the name in s->path was written and has left it: its other names, as far as the targets
- * are believed to have them, are due for their content. */
-void compare_left(struct source *s, const struct look *look);
+/* What had the name in s->path was changed and has left it: its other names, as far as the targets
+ * are believed to have them, are due for `action`. */
+void compare_left(struct source *s, enum mark_action action, const struct look *look);
 /* At the end of each round. */
 void compare_forget_groups(struct source *s);
 

@@ -280,14 +280,19 @@ void look_left(struct source *s, uint32_t node, const struct backlog_dir *dir)
 	uint32_t at = dir->first;
 
 	while (backlog_next(s->taken, &at, &n)) {
-		if (!(n.bits & BACKLOG_LEFT) || dirtab_path(s->dirs, node, &s->path) != 0)
+		enum mark_action action = n.bits & BACKLOG_LEFT ? MARK_CONTENT : MARK_META;
+
+		if (!(n.bits & BACKLOG_LEFT) &&
+		    (!(n.bits & BACKLOG_META) || !(n.bits & (BACKLOG_GONE | BACKLOG_MOVED))))
+			continue;
+		if (dirtab_path(s->dirs, node, &s->path) != 0)
 			continue;
 		if (s->path.n)
 			buf_add_u8(&s->path, '/');
 		buf_add_bytes(&s->path, n.name);
 		look.born = n.drain;
 		look.since_ns = n.since_ns;
-		compare_left(s, &look);
+		compare_left(s, action, &look);
 	}
 }
 

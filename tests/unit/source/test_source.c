@@ -253,6 +253,16 @@ static void what_was_written_under_a_name_that_left_is_looked_for_under_the_othe
 	live_settle(&l);
 	assert_int_equal(live_mark(&l, "a")->action, MARK_CONTENT);
 	live_assert_equal(&l);
+	assert_int_equal(link(at(&l, "a"), at(&l, "d/c")), 0);
+	live_settle(&l);
+	live_forget(&l);
+	source_test_stall(l.source, true);
+	assert_int_equal(chmod(at(&l, "d/c"), 0600), 0);
+	assert_int_equal(unlink(at(&l, "d/c")), 0);
+	source_test_stall(l.source, false);
+	live_settle(&l);
+	assert_non_null(live_mark(&l, "a"));
+	live_assert_equal(&l);
 	live_stop(&l);
 }
 
