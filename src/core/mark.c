@@ -30,7 +30,8 @@ static enum mark_action merge_action(enum mark_action was, enum mark_action next
 
 void mark_merge(struct mark *into, const struct mark *next)
 {
-	const unsigned weak = MARK_LOW | MARK_HOT | MARK_BRIEF | MARK_AUDIT, seen = ~weak;
+	const unsigned weak = MARK_LOW | MARK_HOT | MARK_BRIEF | MARK_AUDIT | MARK_SIGHT;
+	const unsigned seen = ~weak;
 	unsigned flags = into->flags & next->flags & weak;
 
 	/* What exists is said by the later look; a mark to look says nothing about that. */

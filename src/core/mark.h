@@ -33,6 +33,7 @@ enum mark_flag {
 	 * nor at the target; META: its file was closed. */
 	MARK_IF_PENDING = 64,
 	MARK_BRIEF = 128, /* named like a receiver's temporary file: likely to be renamed at once */
+	MARK_SIGHT = 256, /* CONTENT: for what was seen here, not because the target is in doubt */
 };
 
 /* For logs. */
@@ -64,8 +65,8 @@ static inline bool mark_exclusive(const struct mark *m)
  * older born and since. The later look decides between existing and gone: DELETE replaces an
  * earlier action, and an earlier DELETE followed by an existing entry becomes CONTENT. LOOK wins
  * over everything: nothing is known until the look has been made. DIR, FRESH, RETYPED, size and
- * link are those of the later look (a LOOK mark says nothing about them); LOW, HOT and AUDIT stay
- * only when both have them. The path of `into` is left alone. */
+ * link are those of the later look (a LOOK mark says nothing about them); LOW, HOT, BRIEF, AUDIT
+ * and SIGHT stay only when both have them. The path of `into` is left alone. */
 void mark_merge(struct mark *into, const struct mark *next);
 
 #endif

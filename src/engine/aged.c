@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "engine/internal.h"
 
-static struct aged_path *aged_find(struct aged_path *set, struct bytes path)
+struct aged_path *aged_find(struct aged_path *set, struct bytes path)
 {
 	struct aged_path *a = NULL;
 

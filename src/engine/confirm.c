@@ -128,7 +128,7 @@ void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wir
 		return;
 	}
 	if (!flight_confirm(e, m, r, now_ns)) { /* their deletion goes first */
-		flight_again(e, f, i, now_ns, now_ns + NS_PER_S);
+		flight_again(e, f, i, true, now_ns, now_ns + NS_PER_S);
 		return;
 	}
 	if ((r->fp.nlink > 1 || (m->flags & MARK_FRESH)) && !S_ISDIR(r->fp.mode))
@@ -138,7 +138,7 @@ void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wir
 	    (S_ISDIR(r->fp.mode) || r->fp.nlink == 1))
 		trust_contradiction(e, m->path, now_ns);
 	if (r->flags & WIRE_RACY) {
-		flight_again(e, f, i, now_ns, now_ns + e->config.racy_window_ns);
+		flight_again(e, f, i, false, now_ns, now_ns + e->config.racy_window_ns);
 		return;
 	}
 	batch_ack(f->batch, i, now_ns);

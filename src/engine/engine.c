@@ -243,6 +243,20 @@ static void engine_trace_mark(struct engine *e, const struct mark *m)
 		           (unsigned long long)m->born, (unsigned long long)m->link);
 }
 
+/* What a look was asked for comes out of it: content, and whether the target is in doubt. */
+static void engine_raise_content(struct engine *e, struct mark *m)
+{
+	const struct aged_path *due = aged_find(e->content_due, m->path);
+
+	if (!due || (m->flags & MARK_DIR))
+		return;
+	m->action = MARK_CONTENT;
+	if (due->doubt)
+		m->flags &= ~(unsigned)MARK_SIGHT;
+	else if (!e->comparing)
+		m->flags |= MARK_SIGHT;
+}
+
 void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t now_ns)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -262,8 +276,7 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 			aged_remove(&e->approved, m.path);
 			if (engine_is_brief(&m))
 				m.flags |= MARK_BRIEF;
-			if (!(m.flags & MARK_DIR) && aged_has(e->content_due, m.path))
-				m.action = MARK_CONTENT;
+			engine_raise_content(e, &m);
 			/* Never confirmed as another type, but there are names below: they go
 			 * first.
 			 */
@@ -272,7 +285,8 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 				m.flags |= MARK_RETYPED;
 			/* Kept aside: a look that swallows the mark does not know why. */
 			if (m.action == MARK_CONTENT && !(m.flags & MARK_LOW))
-				aged_add(&e->content_due, m.path, m.born, m.since_ns);
+				engine_content_due(e, m.path, m.born, m.since_ns,
+				                   !(m.flags & MARK_SIGHT));
 		}
 		failure_marked(e, &m);
 		pathset_put(e->set, &m, now_ns);

@@ -66,13 +66,21 @@ static bool flight_needs(struct engine *e, struct flight *f, const struct mark *
 }
 
 /* A deletion of a directory spares what is none, so only what surely is one goes as such: the mark
- * may be older than the last answer about its name. */
-static bool flight_is_dir(const struct engine *e, const struct flight *f, const struct mark *m,
-                          uint32_t known)
+ * may be older than the last answer about its name. known: the type that the target is sure to
+ * hold. */
+static uint8_t flight_item_flags(const struct engine *e, const struct flight *f,
+                                 const struct mark *m, uint32_t known)
 {
-	if (f->class != SESSION_DELETE)
-		return m->flags & MARK_DIR;
-	return S_ISDIR(known) && !e->types_unsure;
+	unsigned flags = m->flags & MARK_DIR ? WIRE_ITEM_DIR : 0;
+
+	if (f->class == SESSION_DELETE)
+		flags = S_ISDIR(known) && !e->types_unsure ? WIRE_ITEM_DIR : 0;
+	if (m->action == MARK_META)
+		flags |= WIRE_ITEM_META;
+	/* A group of links is sent whole. */
+	if (f->class == SESSION_CONTENT && (m->flags & MARK_SIGHT) && S_ISREG(known) && !m->link)
+		flags |= WIRE_ITEM_UNLESS_SAME;
+	return (uint8_t)flags;
 }
 
 static size_t flight_collect(struct engine *e, struct flight *f, struct wire_item *items,
@@ -94,10 +102,8 @@ static size_t flight_collect(struct engine *e, struct flight *f, struct wire_ite
 			continue;
 		}
 		f->mark_of[count] = i;
-		items[count] =
-		        (struct wire_item){m->path, m->action == MARK_META ? WIRE_ITEM_META : 0, 0};
-		if (flight_is_dir(e, f, m, f->known[count]))
-			items[count].flags |= WIRE_ITEM_DIR;
+		items[count] = (struct wire_item){
+		        .path = m->path, .flags = flight_item_flags(e, f, m, f->known[count])};
 		count++;
 	}
 	return count;
@@ -184,12 +190,12 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 	free(items);
 }
 
-void flight_again(struct engine *e, struct flight *f, size_t i, int64_t now_ns,
+void flight_again(struct engine *e, struct flight *f, size_t i, bool doubt, int64_t now_ns,
                   int64_t not_before_ns)
 {
 	const struct mark *m = batch_mark(f->batch, i);
 
-	aged_add(&e->content_due, m->path, m->born, m->since_ns);
+	engine_content_due(e, m->path, m->born, m->since_ns, doubt);
 	batch_nack(f->batch, i, MARK_LOOK, now_ns, not_before_ns);
 }
 
@@ -197,7 +203,7 @@ void flight_back(struct engine *e, struct flight *f, size_t i, enum mark_action 
                  int64_t now_ns)
 {
 	if (linked && action == MARK_CONTENT)
-		flight_again(e, f, i, now_ns, now_ns);
+		flight_again(e, f, i, true, now_ns, now_ns);
 	else
 		batch_nack(f->batch, i, action, now_ns, now_ns);
 }
@@ -276,12 +282,17 @@ static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
 	case WIRE_MOVED:
 		if (f->class != SESSION_DELETE)
 			(void)flight_confirm(e, m, r, now_ns); /* if not, then at the next time */
-		flight_again(e, f, i, now_ns, now_ns);
+		flight_again(e, f, i, false, now_ns, now_ns);
+		return;
+	case WIRE_SAME:
+		ledger_withdraw(e->ledger, m->path);
+		batch_nack(f->batch, i, MARK_META, now_ns, now_ns);
 		return;
 	case WIRE_VANISHED:
 		ledger_withdraw(e->ledger, m->path);
 		if (m->action == MARK_CONTENT)
-			aged_add(&e->content_due, m->path, m->born, m->since_ns);
+			engine_content_due(e, m->path, m->born, m->since_ns,
+			                   !(m->flags & MARK_SIGHT));
 		batch_nack(f->batch, i, MARK_LOOK, now_ns, now_ns);
 		return;
 	case WIRE_KEPT:
@@ -348,6 +359,8 @@ static bool flight_credible(const struct flight *f, const struct wire_result_ite
 		return S_ISDIR(r->fp.mode);
 	if (r->index >= f->marks + more || f->answered[r->index])
 		return false;
+	if (r->result == WIRE_SAME)
+		return f->class == SESSION_CONTENT && r->index < f->marks;
 	return !content || f->class == SESSION_DELETE || r->index >= f->marks || r->fp.mode != 0;
 }
 

@@ -29,6 +29,7 @@ struct aged_path {
 	uint64_t born;
 	int64_t since_ns;
 	unsigned hold; /* id, for held paths */
+	bool doubt;    /* for due content: the target may hold something else than it confirmed */
 	UT_hash_handle hh;
 };
 
@@ -220,9 +221,14 @@ void engine_comparing(struct engine *e, enum mark_action least);
 void engine_put_look(struct engine *e, struct bytes path, uint64_t born, int64_t since_ns,
                      bool content, int64_t now_ns);
 
+/* A look at the path must come out as CONTENT. */
+void engine_content_due(struct engine *e, struct bytes path, uint64_t born, int64_t since_ns,
+                        bool doubt);
+
 /* Paths with an age: a set. */
 struct aged_path *aged_add(struct aged_path **set, struct bytes path, uint64_t born,
                            int64_t since_ns);
+struct aged_path *aged_find(struct aged_path *set, struct bytes path); /* NULL: none */
 bool aged_has(struct aged_path *set, struct bytes path);
 bool aged_has_below(struct aged_path *set, struct bytes dir);
 void aged_remove(struct aged_path **set, struct bytes path);
@@ -253,8 +259,9 @@ void supply_heard(struct engine *e, uint64_t session, int64_t now_ns);
 enum session_class flight_class(enum batch_class class);
 /* Sends `batch` (may be NULL: stamps only) on an idle session. */
 void flight_send(struct engine *e, struct supply_session *s, struct batch *batch, int64_t now_ns);
-/* Sent and not to be believed: looked at again, and its content compared. */
-void flight_again(struct engine *e, struct flight *f, size_t i, int64_t now_ns,
+/* Sent, and looked at again, its content compared. `doubt`: since the answer is not to be believed;
+ * else since it may have changed here. */
+void flight_again(struct engine *e, struct flight *f, size_t i, bool doubt, int64_t now_ns,
                   int64_t not_before_ns);
 /* To be sent again as `action`. A name with other links is looked at first: sent alone as CONTENT
  * it would become an inode of its own at the target. */

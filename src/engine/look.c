@@ -7,13 +7,19 @@
 #include "base/mem.h"
 #include "engine/internal.h"
 
+void engine_content_due(struct engine *e, struct bytes path, uint64_t born, int64_t since_ns,
+                        bool doubt)
+{
+	aged_add(&e->content_due, path, born, since_ns)->doubt |= doubt;
+}
+
 void engine_put_look(struct engine *e, struct bytes path, uint64_t born, int64_t since_ns,
                      bool content, int64_t now_ns)
 {
 	struct mark m = {.path = path, .action = MARK_LOOK, .born = born, .since_ns = since_ns};
 
 	if (content)
-		aged_add(&e->content_due, path, born, since_ns);
+		engine_content_due(e, path, born, since_ns, true);
 	pathset_put(e->set, &m, now_ns);
 }
 

@@ -17,6 +17,11 @@ static bool maybe_written(enum fingerprint_difference d, unsigned bits, bool rac
 	return d != FP_SAME || racy || (bits & BACKLOG_DATA) != BACKLOG_CLOSED;
 }
 
+static struct verdict need_content(unsigned flags)
+{
+	return need(MARK_CONTENT, flags | MARK_SIGHT);
+}
+
 struct verdict verdict_of(const struct belief *belief, const struct fingerprint *seen,
                           unsigned bits, bool racy)
 {
@@ -39,17 +44,17 @@ struct verdict verdict_of(const struct belief *belief, const struct fingerprint 
 	switch (d) {
 	case FP_SAME:
 		if (regular && maybe_written(d, bits, racy))
-			return need(MARK_CONTENT, 0);
+			return need_content(0);
 		break;
 	case FP_META:
 		if (regular && maybe_written(d, bits, racy))
-			return need(MARK_CONTENT, 0);
+			return need_content(0);
 		return need(MARK_META, dir);
 	case FP_HIDDEN:
 		if (regular && maybe_written(d, bits, racy))
-			return need(MARK_CONTENT, 0);
+			return need_content(0);
 		if (regular && !bits)
-			return need(MARK_CONTENT, MARK_LOW);
+			return need_content(MARK_LOW);
 		return need(MARK_META, dir);
 	case FP_DATA:
 		return need(MARK_QUICK, dir);
@@ -65,6 +70,8 @@ void verdict_raise(struct verdict *v, enum mark_action action, const struct fing
 		return;
 	if (action == MARK_CONTENT && !S_ISREG(seen->mode))
 		action = MARK_QUICK;
+	if (action == MARK_CONTENT)
+		v->flags &= ~(unsigned)MARK_SIGHT;
 	if (!v->needed) {
 		*v = need(action, S_ISDIR(seen->mode) ? MARK_DIR : 0);
 	} else if (v->action < action) {

@@ -11,14 +11,15 @@
 struct verdict {
 	bool needed;
 	enum mark_action action;
-	unsigned flags; /* MARK_DIR, MARK_FRESH, MARK_RETYPED, MARK_LOW */
+	unsigned flags; /* MARK_DIR, MARK_FRESH, MARK_RETYPED, MARK_LOW, MARK_SIGHT */
 };
 
 /* bits: enum backlog_bit of the events that led here, 0 for a crawl. racy: fingerprint_racy() of
  * what was seen. */
 struct verdict verdict_of(const struct belief *belief, const struct fingerprint *seen,
                           unsigned bits, bool racy);
-/* Makes it at least `action` (MARK_META: attributes, MARK_CONTENT: content of regular files). */
+/* Makes it at least `action` (MARK_META: attributes, MARK_CONTENT: content of regular files, for
+ * the asker's reasons: no MARK_SIGHT). */
 void verdict_raise(struct verdict *v, enum mark_action action, const struct fingerprint *seen);
 
 #endif

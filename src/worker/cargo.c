@@ -116,6 +116,18 @@ void cargo_answer(struct cargo *c, uint32_t item, enum wire_result result, struc
 	c->unsettled--;
 }
 
+/* What the target holds under this name now. */
+static void keep_repeats(struct cargo *c, const struct part *part, enum wire_result result)
+{
+	if (!c->repeats || c->compare || result == WIRE_SAME)
+		return;
+	if (part->hashed && (result == WIRE_ACKED || result == WIRE_MOVED))
+		repeats_note(c->repeats, part->path, part->digest);
+	else if (part->kind == PART_DELETION || !S_ISREG(part->fp.mode) ||
+	         (part->flags & (WIRE_DATA_SENT | WIRE_WAS_NEW)))
+		repeats_forget(c->repeats, part->path);
+}
+
 void cargo_settle(struct cargo *c, struct part *part, enum wire_result result)
 {
 	struct wire_result_item *answer;
@@ -124,6 +136,7 @@ void cargo_settle(struct cargo *c, struct part *part, enum wire_result result)
 		return;
 	part->settled = true;
 	c->unsettled--;
+	keep_repeats(c, part, result);
 	answer = add_answer(c, part->item, result, (struct bytes){part->text, part->text_n});
 	answer->flags = part->flags;
 	answer->trouble = result == WIRE_FAILED ? part->trouble : (uint8_t)TROUBLE_NONE;

@@ -9,6 +9,7 @@
 #define WORKER_CARGO_H
 
 #include "base/frame.h"
+#include "worker/repeats.h"
 #include "worker/wire.h"
 
 #define CARGO_NONE UINT32_MAX
@@ -38,6 +39,8 @@ struct part {
 	bool blocked;    /* an error names it that also concerns what lies below */
 	uint16_t iflags; /* compare: all item flags so far */
 	uint64_t group;  /* hard-link group, 0: none */
+	bool hashed;     /* digest is that of the content that was sent last */
+	unsigned char digest[REPEATS_DIGEST_BYTES];
 	struct fingerprint fp;
 	char *text; /* what the server said against it, NULL: nothing */
 	size_t text_n;
@@ -48,8 +51,9 @@ struct cargo {
 	char *payload; /* what the batch's slices lie in */
 	int root_fd;
 	bool cross_mounts, no_ack;
-	bool compare; /* nothing is changed at the target: PROVEN or DISPROVED */
-	bool extras;  /* and what lies there besides is told */
+	bool compare;            /* nothing is changed at the target: PROVEN or DISPROVED */
+	bool extras;             /* and what lies there besides is told */
+	struct repeats *repeats; /* borrowed; NULL: not kept */
 	struct part *parts;
 	size_t parts_n, parts_cap;
 	uint32_t *listed; /* list index -> part */

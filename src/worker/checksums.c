@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "rsync/sums.h"
+#include "worker/repeats.h"
 #include "worker/supply.h"
 
 struct checksums {
@@ -12,6 +13,7 @@ struct checksums {
 	size_t at; /* the entry in work */
 	int fd;    /* its file, -1: not opened yet */
 	uint64_t left;
+	bool repeats; /* of a CONTENT session: only what may be the same as before */
 };
 
 struct checksums *checksums_new(struct manifest *list, const char *name)
@@ -27,6 +29,28 @@ struct checksums *checksums_new(struct manifest *list, const char *name)
 		k->hasher = hasher_new((enum strong_id)i);
 		k->digest_bytes = strong_table[i].size;
 	}
+	return k;
+}
+
+/* Its content is to be sent only if it is not what this worker brought last. */
+static bool may_repeat(struct cargo *c, const struct part *part)
+{
+	return part->kind == PART_FILE && !part->settled && S_ISREG(part->fp.mode) &&
+	       (c->batch.items[part->item].flags & WIRE_ITEM_UNLESS_SAME) &&
+	       repeats_find(c->repeats, part->path);
+}
+
+struct checksums *checksums_new_repeats(struct manifest *list, struct cargo *c)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < list->count && c->repeats; i++)
+		any = any || may_repeat(c, &c->parts[c->listed[i]]);
+	if (!any)
+		return NULL;
+	struct checksums *k = checksums_new(list, strong_table[STRONG_XXH128].name);
+
+	k->repeats = true;
 	return k;
 }
 
@@ -52,6 +76,28 @@ static void leave_file(struct checksums *k)
 	k->at++;
 }
 
+static bool is_known(struct cargo *c, const struct part *part, const unsigned char *digest)
+{
+	return may_repeat(c, part) &&
+	       memcmp(repeats_find(c->repeats, part->path), digest, REPEATS_DIGEST_BYTES) == 0;
+}
+
+/* The names of one inode go together, or none of them. */
+static void leave_out_same(struct cargo *c, struct part *part, const unsigned char *digest)
+{
+	bool same = is_known(c, part, digest);
+	size_t n = part->group ? c->parts_n : 0;
+
+	for (size_t i = 0; i < n && same; i++)
+		same = c->parts[i].group != part->group || is_known(c, &c->parts[i], digest);
+	if (!same)
+		return;
+	cargo_settle(c, part, WIRE_SAME);
+	for (size_t i = 0; i < n; i++)
+		if (c->parts[i].group == part->group)
+			cargo_settle(c, &c->parts[i], WIRE_SAME);
+}
+
 static void finish_file(struct checksums *k, struct cargo *c, struct part *part)
 {
 	struct session_entry *entry = &k->list.entries[k->at];
@@ -62,6 +108,12 @@ static void finish_file(struct checksums *k, struct cargo *c, struct part *part)
 	hasher_end(k->hasher, digest);
 	if (fstat(k->fd, &st) == 0) {
 		fingerprint_of(&now, &st);
+		if (k->repeats) {
+			if (!fingerprint_moved(&part->fp, &now))
+				leave_out_same(c, part, digest);
+			leave_file(k);
+			return;
+		}
 		if (!fingerprint_moved(&part->fp, &now)) {
 			entry->checksum.p = mem_dup(digest, k->digest_bytes);
 			entry->checksum.n = k->digest_bytes;
@@ -125,7 +177,8 @@ bool checksums_step(struct checksums *k, struct cargo *c, char *buffer)
 	while (k->hasher && k->at < k->list.count) {
 		struct part *part = &c->parts[c->listed[k->at]];
 
-		if (part->kind == PART_FILE && S_ISREG(part->fp.mode)) {
+		if (k->repeats ? may_repeat(c, part)
+		               : part->kind == PART_FILE && S_ISREG(part->fp.mode)) {
 			step_file(k, c, part, buffer);
 			return true;
 		}

@@ -406,6 +406,7 @@ void link_carry(struct link *l, struct cargo *c, int64_t now_ns)
 	c->no_ack = l->env->setup.options.no_ack;
 	c->compare = l->class == SESSION_COMPARE || l->class == SESSION_CHECKSUM;
 	c->extras = l->extras;
+	c->repeats = l->env->repeats;
 	l->state = LINK_CARRYING;
 	link_progress(l, now_ns);
 	manifest_build(&list, c, &l->env->setup, l->class, clock_wall_ns());
@@ -413,6 +414,10 @@ void link_carry(struct link *l, struct cargo *c, int64_t now_ns)
 		l->checksums = checksums_new(&list, session_checksum_name(l->session));
 		return;
 	}
+	if (l->class == SESSION_CONTENT)
+		l->checksums = checksums_new_repeats(&list, c);
+	if (l->checksums)
+		return;
 	send_list(l, &list, now_ns);
 	manifest_done(&list);
 }

@@ -26,6 +26,7 @@ struct link_env {
 	struct wire_setup setup;
 	struct throttle throttle;
 	struct names *names;
+	struct repeats *repeats;
 	struct frame_out *out;
 	char *slice; /* SUPPLY_SLICE_BYTES */
 	char *input; /* LINK_READ_BYTES */
@@ -53,7 +54,7 @@ struct link {
 	struct session *session;
 	struct cargo *cargo; /* CARRYING only */
 	struct supply supply;
-	struct checksums *checksums; /* CHECKSUM: the list is not complete yet */
+	struct checksums *checksums; /* files are read before the list goes */
 	int64_t deadline_ns;
 	int64_t keepalive_ns; /* when an empty frame is due, INT64_MAX: never */
 	bool only_keepalive;  /* all that is to be written is an empty frame */

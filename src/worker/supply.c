@@ -16,9 +16,18 @@ void supply_init(struct supply *v)
 	*v = (struct supply){.fd = -1};
 }
 
+/* Ready for the next file. */
+static void leave_file(struct supply *v)
+{
+	mem_closep(&v->fd);
+	v->fd = -1;
+	v->part = NULL;
+}
+
 void supply_done(struct supply *v)
 {
 	mem_closep(&v->fd);
+	hasher_free(v->hasher);
 	supply_init(v);
 }
 
@@ -86,6 +95,9 @@ void supply_request(struct supply *v, struct session *s, struct cargo *c, struct
 	v->part = part;
 	v->left = size;
 	part->flags |= WIRE_DATA_SENT;
+	part->hashed = false;
+	v->hasher = v->hasher ? v->hasher : hasher_new(STRONG_XXH128);
+	hasher_begin(v->hasher);
 	session_answer_begin(s, size);
 }
 
@@ -96,6 +108,21 @@ static void mark_moved(struct cargo *c, struct part *part)
 	for (size_t i = 0; part->group && i < c->parts_n; i++) {
 		if (c->parts[i].group == part->group)
 			c->parts[i].moved = true;
+	}
+}
+
+/* The names of one inode have the same content. */
+static void keep_digest(struct supply *v, struct cargo *c)
+{
+	struct part *part = v->part;
+
+	hasher_end(v->hasher, part->digest);
+	part->hashed = true;
+	for (size_t i = 0; part->group && i < c->parts_n; i++) {
+		if (c->parts[i].group != part->group || &c->parts[i] == part)
+			continue;
+		memcpy(c->parts[i].digest, part->digest, sizeof(part->digest));
+		c->parts[i].hashed = true;
 	}
 }
 
@@ -111,8 +138,9 @@ static void finish(struct supply *v, struct session *s, struct cargo *c)
 		if (fingerprint_moved(&v->part->fp, &now))
 			mark_moved(c, v->part);
 	}
+	keep_digest(v, c);
 	session_answer_end(s);
-	supply_done(v);
+	leave_file(v);
 }
 
 void supply_slice(struct supply *v, struct session *s, struct cargo *c, char *buffer)
@@ -123,11 +151,13 @@ void supply_slice(struct supply *v, struct session *s, struct cargo *c, char *bu
 	if (n < 0) {
 		supply_blame_errno(c, v->part, (int)-n);
 		session_answer_abort(s);
-		supply_done(v);
+		leave_file(v);
 		return;
 	}
-	if (n)
+	if (n) {
+		hasher_update(v->hasher, (struct bytes){buffer, (size_t)n});
 		session_answer_data(s, (struct bytes){buffer, (size_t)n});
+	}
 	v->left -= (uint64_t)n;
 	if (v->left == 0 || (size_t)n < want)
 		finish(v, s, c);

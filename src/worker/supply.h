@@ -8,6 +8,7 @@
 #ifndef WORKER_SUPPLY_H
 #define WORKER_SUPPLY_H
 
+#include "rsync/sums.h"
 #include "worker/cargo.h"
 
 #define SUPPLY_SLICE_BYTES   (256u << 10)
@@ -17,6 +18,7 @@ struct supply {
 	int fd; /* -1: idle */
 	struct part *part;
 	uint64_t left;
+	struct hasher *hasher; /* of what is sent (repeats.h) */
 };
 
 void supply_init(struct supply *v);

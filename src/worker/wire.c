@@ -244,7 +244,7 @@ int wire_get_batch(struct bytes payload, struct wire_batch *ret)
 		item->path = get_bytes(&c);
 		item->flags = cursor_u8(&c);
 		item->mtime_s = (int64_t)cursor_le64(&c);
-		if (!path_valid(item->path) || item->flags >= WIRE_ITEM_SPARE << 1)
+		if (!path_valid(item->path)) /* each bit of the flags has a meaning */
 			c.bad = true;
 	}
 	if (finish(&c)) {
@@ -438,6 +438,7 @@ const char *wire_result_word(enum wire_result result)
 	        [WIRE_UNSENT] = "unsent",     [WIRE_UNKNOWN] = "unknown",
 	        [WIRE_CONTEXT] = "context",   [WIRE_CONTEXT_MOVED] = "context-moved",
 	        [WIRE_PROVEN] = "proven",     [WIRE_DISPROVED] = "disproved",
+	        [WIRE_SAME] = "same",
 	};
 
 	return result < WIRE_RESULTS && words[result] ? words[result] : "?";

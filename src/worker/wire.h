@@ -68,6 +68,8 @@ enum wire_item_flag {
 	 * where it looks like a temporary file of another. Confirmed like a deletion. */
 	WIRE_ITEM_TEMPS = 32,
 	WIRE_ITEM_SPARE = 64,
+	/* Content class: not sent again when it is what this worker brought to the target last. */
+	WIRE_ITEM_UNLESS_SAME = 128,
 };
 struct wire_item {
 	struct bytes path;
@@ -102,6 +104,8 @@ enum wire_result {
 	                     * the target has it otherwise, text says how. With extras and without an
 	                     * index: the path lies at the target, and neither in the batch nor in
 	                     * the tree */
+	WIRE_SAME, /* content class: not listed, since this worker brought this very content to the
+	            * target before and nothing else since; attributes may differ */
 	WIRE_RESULTS,
 };
 const char *wire_result_word(enum wire_result result); /* "acked", ... for logs */

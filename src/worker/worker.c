@@ -41,6 +41,7 @@ static int take_setup(struct worker *w, struct bytes payload, int64_t now_ns)
 		return -EPROTO;
 	throttle_init(&w->env.throttle, w->env.setup.bwlimit_bytes, now_ns);
 	w->env.names = names_new();
+	w->env.repeats = repeats_new(REPEATS_MAX);
 	if (w->env.setup.sandbox)
 		(void)sandbox_enter();
 	w->set_up = true;
@@ -314,6 +315,7 @@ int worker_main(int frame_fd)
 	frame_in_free(w.in);
 	free(w.polled);
 	names_free(w.env.names);
+	repeats_free(w.env.repeats);
 	free(w.env.slice);
 	free(w.env.input);
 	if (w.set_up)

@@ -20,7 +20,10 @@ static void cut(struct world *w, struct server *s, bool zombie)
 	/* Applied, but the confirmation is lost. */
 	if (s->at < s->count && world_random(w, 2)) {
 		enum server_state was = s->state;
+		struct entry *e = model_find(&w->brought, s->items[s->at].item.path);
 
+		if (e)
+			model_remove(&w->brought, e);
 		s->state = SERVER_ZOMBIE;
 		server_apply(w, s, s->at++);
 		s->state = was;
@@ -329,6 +332,7 @@ void target_heal(struct world *w)
 
 void target_orphan_all(struct world *w)
 {
+	model_clear(&w->brought);
 	for (struct server *s = w->servers, *next; s; s = next) {
 		next = s->next;
 		if (s->state == SERVER_LISTED || s->state == SERVER_ZOMBIE) {

@@ -60,6 +60,7 @@ static bool run_seed(uint64_t seed, unsigned steps, uint64_t *figures)
 	model_clear(&w->source);
 	model_clear(&w->target);
 	model_clear(&w->synced);
+	model_clear(&w->brought);
 	world_drop_events(w);
 	free(w);
 	return ok;

@@ -186,6 +186,22 @@ static void tell(struct world *w, struct server *s, size_t index)
 		check_gone(w, it->item.path);
 }
 
+/* As the worker's repeats do. */
+static void keep_brought(struct world *w, const struct server_item *it, enum session_class class)
+{
+	struct entry *e = model_find(&w->brought, it->item.path);
+	bool sent = it->flags & (WIRE_DATA_SENT | WIRE_WAS_NEW), dir = S_ISDIR(it->seen.fp.mode);
+
+	if ((it->item.flags & WIRE_ITEM_STAMP) || it->result == WIRE_SAME)
+		return;
+	if ((it->flags & WIRE_DATA_SENT) && !dir &&
+	    (it->result == WIRE_ACKED || it->result == WIRE_MOVED))
+		model_put(&w->brought, it->item.path)->content =
+		        model_find(&w->target, it->item.path)->content;
+	else if (e && (sent || dir || class == SESSION_DELETE || it->result == WIRE_UNKNOWN))
+		model_remove(&w->brought, e);
+}
+
 void server_report(struct world *w, struct server *s, size_t index, enum wire_result result,
                    const struct fingerprint *fp, unsigned flags)
 {
@@ -194,6 +210,8 @@ void server_report(struct world *w, struct server *s, size_t index, enum wire_re
 	it->result = result;
 	it->flags = flags;
 	it->fp = fp ? *fp : (struct fingerprint){0};
+	if (!s->orphan && s->state == SERVER_LISTED)
+		keep_brought(w, it, s->class);
 	if (s->orphan || s->state != SERVER_LISTED)
 		it->done = true; /* nobody hears it */
 	else if (result != WIRE_UNKNOWN && result != WIRE_UNSENT && world_random(w, 4) == 0)
@@ -396,6 +414,16 @@ static void apply_entry(struct world *w, struct server *s, size_t i)
 	server_report(w, s, i, moved && !is_dir ? WIRE_MOVED : WIRE_ACKED, &it->seen.fp, flags);
 }
 
+/* Found before the list was made: nothing of it left. */
+static bool is_same(struct world *w, const struct server *s, size_t i)
+{
+	const struct server_item *it = &s->items[i];
+	struct entry *e = model_find(&w->brought, it->item.path);
+
+	return (it->item.flags & WIRE_ITEM_UNLESS_SAME) && !s->orphan &&
+	       s->state == SERVER_LISTED && e && e->content == it->seen.content;
+}
+
 void server_apply(struct world *w, struct server *s, size_t i)
 {
 	world_trace(w, "server %llu state %d class %d applies %s", (unsigned long long)s->id,
@@ -419,6 +447,8 @@ void server_apply(struct world *w, struct server *s, size_t i)
 	}
 	if (s->items[i].item.flags & WIRE_ITEM_STAMP)
 		apply_stamp(w, s, i);
+	else if (is_same(w, s, i))
+		server_report(w, s, i, WIRE_SAME, NULL, 0);
 	else if (s->class == SESSION_DELETE)
 		apply_deletion(w, s, i);
 	else

@@ -47,6 +47,7 @@ struct world {
 	bool frozen;
 	/* target */
 	struct model target, synced;
+	struct model brought; /* the content that the worker brought last */
 	int64_t synced_ns;
 	uint64_t target_id;
 	bool down, full;

@@ -67,7 +67,7 @@ static void merging_takes_the_older_born_and_since_in_either_order(void **state)
 
 static void merging_keeps_low_hot_and_audit_only_when_both_have_them(void **state)
 {
-	static const unsigned flags[] = {MARK_LOW, MARK_HOT, MARK_AUDIT};
+	static const unsigned flags[] = {MARK_LOW, MARK_HOT, MARK_AUDIT, MARK_SIGHT};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(flags); i++) {

@@ -90,6 +90,43 @@ static void vanished_entry_is_looked_at_and_its_intent_withdrawn(void **state)
 	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
 }
 
+static void content_in_doubt_is_sent_whatever_was_brought_before(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *b;
+
+	hold_at_target(r, "a");
+	rig_put(r, "a", MARK_CONTENT, 0);
+	b = rig_find(r, "a");
+	assert_int_equal(b->flags[0], 0);
+	rig_put(r, "a", MARK_CONTENT, MARK_SIGHT); /* meanwhile */
+	rig_done(r, b, TROUBLE_PROTOCOL, true);
+	rig_wait(r, 10 * RIG_SECOND);
+	b = rig_find(r, "a");
+	assert_int_equal(b->class, SESSION_CONTENT);
+	assert_int_equal(b->flags[0], 0);
+}
+
+static void content_that_is_the_same_leaves_attributes_to_be_sent(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *b;
+
+	hold_at_target(r, "a");
+	rig_put(r, "a", MARK_CONTENT, MARK_SIGHT);
+	b = rig_find(r, "a");
+	assert_int_equal(b->flags[0], WIRE_ITEM_UNLESS_SAME);
+	assert_int_equal(rig_report(r, b, "a", WIRE_SAME), 0);
+	assert_int_equal(rig_belief(r, "a"), LEDGER_CONFIRMED);
+	rig_done(r, b, TROUBLE_NONE, false);
+	rig_wait(r, RIG_SECOND);
+	b = rig_find(r, "a");
+	assert_int_equal(b->class, SESSION_QUICK);
+	assert_int_equal(b->flags[0], WIRE_ITEM_META);
+	rig_confirm_all(r);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
 static void zombie_path_is_sent_at_once_and_again_afterwards(void **state)
 {
 	struct rig *r = *state;
@@ -532,6 +569,8 @@ int main(void)
 	        TEST(mark_is_intended_before_it_is_sent, setup),
 	        TEST(ack_enters_the_ledger, setup),
 	        TEST(vanished_entry_is_looked_at_and_its_intent_withdrawn, setup),
+	        TEST(content_in_doubt_is_sent_whatever_was_brought_before, setup),
+	        TEST(content_that_is_the_same_leaves_attributes_to_be_sent, setup),
 	        TEST(zombie_path_is_sent_at_once_and_again_afterwards, setup),
 	        TEST(zombie_that_never_ends_is_over_after_its_time, setup),
 	        TEST(intent_of_an_earlier_run_is_looked_at_now_and_later, setup),

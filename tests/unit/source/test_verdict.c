@@ -57,9 +57,9 @@ static void same_file_needs_content_only_if_written(void **state)
 	assert_false(verdict_of(&b, &file, BACKLOG_META, false).needed);
 	assert_false(verdict_of(&b, &file, BACKLOG_CLOSED, false).needed);
 	assert_false(verdict_of(&b, &file, BACKLOG_CLOSED | BACKLOG_META, false).needed);
-	expect(verdict_of(&b, &file, BACKLOG_CLOSED, true), MARK_CONTENT, 0);
-	expect(verdict_of(&b, &file, BACKLOG_WRITTEN, false), MARK_CONTENT, 0);
-	expect(verdict_of(&b, &file, BACKLOG_MOVED, false), MARK_CONTENT, 0);
+	expect(verdict_of(&b, &file, BACKLOG_CLOSED, true), MARK_CONTENT, MARK_SIGHT);
+	expect(verdict_of(&b, &file, BACKLOG_WRITTEN, false), MARK_CONTENT, MARK_SIGHT);
+	expect(verdict_of(&b, &file, BACKLOG_MOVED, false), MARK_CONTENT, MARK_SIGHT);
 }
 
 static void changed_attributes_are_meta(void **state)
@@ -72,7 +72,7 @@ static void changed_attributes_are_meta(void **state)
 	seen.ctime_ns++;
 	expect(verdict_of(&b, &seen, BACKLOG_META, false), MARK_META, 0);
 	expect(verdict_of(&b, &seen, 0, false), MARK_META, 0);
-	expect(verdict_of(&b, &seen, BACKLOG_WRITTEN, false), MARK_CONTENT, 0);
+	expect(verdict_of(&b, &seen, BACKLOG_WRITTEN, false), MARK_CONTENT, MARK_SIGHT);
 }
 
 static void hidden_change_depends_on_who_found_it(void **state)
@@ -83,8 +83,8 @@ static void hidden_change_depends_on_who_found_it(void **state)
 	(void)state;
 	seen.ctime_ns++;
 	expect(verdict_of(&b, &seen, BACKLOG_META, false), MARK_META, 0);
-	expect(verdict_of(&b, &seen, BACKLOG_CLOSED, false), MARK_CONTENT, 0);
-	expect(verdict_of(&b, &seen, 0, false), MARK_CONTENT, MARK_LOW);
+	expect(verdict_of(&b, &seen, BACKLOG_CLOSED, false), MARK_CONTENT, MARK_SIGHT);
+	expect(verdict_of(&b, &seen, 0, false), MARK_CONTENT, MARK_LOW | MARK_SIGHT);
 }
 
 static void changed_size_or_time_is_quick(void **state)
@@ -140,6 +140,17 @@ static void raising_gives_at_least_what_was_asked(void **state)
 	expect(v, MARK_CONTENT, MARK_LOW);
 }
 
+static void content_that_was_asked_for_is_not_for_what_was_seen(void **state)
+{
+	struct verdict v = {true, MARK_CONTENT, MARK_SIGHT};
+
+	(void)state;
+	verdict_raise(&v, MARK_QUICK, &file);
+	expect(v, MARK_CONTENT, MARK_SIGHT);
+	verdict_raise(&v, MARK_CONTENT, &file);
+	expect(v, MARK_CONTENT, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -152,6 +163,7 @@ int main(void)
 	        cmocka_unit_test(another_type_is_retyped),
 	        cmocka_unit_test(replaced_symlink_is_compared_by_the_receiver),
 	        cmocka_unit_test(raising_gives_at_least_what_was_asked),
+	        cmocka_unit_test(content_that_was_asked_for_is_not_for_what_was_seen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
