@@ -167,6 +167,36 @@ static bool apply_entry(struct live *l, struct bytes path, enum mark_action acti
 	return true;
 }
 
+static bool held_below(struct live *l, struct bytes path)
+{
+	struct held *h, *next;
+
+	HASH_ITER (hh, l->target, h, next)
+		if (path_below(bytes_of(h->path), path))
+			return true;
+	return false;
+}
+
+/* Intended first, and only then looked at: whoever finds the name again afterwards sees the intent.
+ * What is there again is not deleted, and a directory stays while something is in it. */
+static bool apply_deletion(struct live *l, struct bytes path)
+{
+	char full[8192];
+	struct stat st;
+
+	if (held_below(l, path))
+		return false;
+	(void)snprintf(full, sizeof(full), "%s/%.*s", l->root, (int)path.n, path.p);
+	assert_int_equal(ledger_intend(l->ledger, &path, 1), 0);
+	if (lstat(full, &st) == 0) {
+		ledger_withdraw(l->ledger, path);
+		return false;
+	}
+	held_remove_tree(l, path);
+	ledger_confirm_gone(l->ledger, path);
+	return true;
+}
+
 /* The same with the check that nothing moved under it (I3). */
 static bool apply_mark(struct live *l, const struct mark *m)
 {
@@ -175,11 +205,8 @@ static bool apply_mark(struct live *l, const struct mark *m)
 	struct fingerprint a, b;
 	bool there;
 
-	if (m->action == MARK_DELETE) {
-		held_remove_tree(l, m->path);
-		ledger_confirm_gone(l->ledger, m->path);
-		return true;
-	}
+	if (m->action == MARK_DELETE)
+		return apply_deletion(l, m->path);
 	if (!m->path.n)
 		return true;
 	(void)snprintf(full, sizeof(full), "%s/%.*s", l->root, (int)m->path.n, m->path.p);
@@ -294,6 +321,24 @@ void live_await_health(struct live *l, enum source_health health)
 void live_await_looked(struct live *l, uint64_t token)
 {
 	await(l, SOURCE_LOOKED, token);
+}
+
+static bool is_marked(const struct live *l, struct bytes path, enum mark_action action)
+{
+	for (size_t i = 0; i < l->nmarks; i++)
+		if (bytes_equal(l->marks[i].path, path) && l->marks[i].action >= action &&
+		    l->marks[i].action < MARK_DELETE)
+			return true;
+	return false;
+}
+
+/* An answered look means that the letters before it were taken; events come when they come. */
+void live_await_mark(struct live *l, const char *path, enum mark_action action)
+{
+	while (!is_marked(l, bytes_of(path), action)) {
+		source_look(l->source, 0, ++l->token, NULL, 0);
+		live_await_looked(l, l->token);
+	}
 }
 
 void live_audit(struct live *l)
