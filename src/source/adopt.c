@@ -14,8 +14,11 @@ static int watch(struct source *s, int fd, bool is_root)
 {
 	int wd = s->queue < 0 ? -EMFILE : inotify_watch(s->queue, fd, is_root);
 
-	if (wd == -ENOSPC)
+	/* For want of memory, too (ENOMEM): what is not watched has to be known as such. */
+	if (wd < 0 && s->queue >= 0) {
 		s->limit_hit = true;
+		s->watch_error = -wd;
+	}
 	return wd;
 }
 
@@ -37,6 +40,25 @@ void adopt_watch(struct source *s, uint32_t node, int fd)
 	tell_limit(s);
 }
 
+/* The same directory stands at the node's place, too: it is mounted twice. */
+static bool stands_elsewhere(struct source *s, uint32_t node)
+{
+	struct buf path;
+	struct stat st;
+	bool there = false;
+
+	buf_init(&path, s->path.max);
+	if (dirtab_path(s->dirs, node, &path) == 0) {
+		autoclose int fd = fd_open_beneath(s->root_fd, buf_bytes(&path),
+		                                   O_PATH | O_DIRECTORY | O_NOFOLLOW, true);
+
+		there = fd >= 0 && fstat(fd, &st) == 0 &&
+		        dirtab_is(s->dirs, node, st.st_dev, st.st_ino);
+	}
+	buf_done(&path);
+	return there;
+}
+
 /* The directory behind wd is `owner`, or unknown: puts it where it was found. */
 static int settle(struct source *s, struct view *v, struct bytes name, int wd, uint32_t owner,
                   const struct look *look, uint32_t *ret)
@@ -46,7 +68,10 @@ static int settle(struct source *s, struct view *v, struct bytes name, int wd, u
 		dirtab_set_wd(s->dirs, *ret, wd < 0 ? -1 : wd);
 		return 0;
 	}
-	if (owner == DIRTAB_ROOT || dirtab_within(s->dirs, v->node, owner)) {
+	/* It is mirrored where it was found first; below itself it would have no end. */
+	if (owner == DIRTAB_ROOT || (s->config.cross_mounts && stands_elsewhere(s, owner)))
+		return -EXDEV;
+	if (dirtab_within(s->dirs, v->node, owner)) {
 		/* It cannot lie below itself: the parent's place is stale, and news of it are due.
 		 */
 		park_name(s, v->node, name, look);

@@ -228,6 +228,7 @@ void compare_entry(struct source *s, unsigned job, const struct fingerprint *see
 {
 	unsigned bits = look->bits;
 	bool linked = seen->nlink > 1 && !S_ISDIR(seen->mode);
+	struct gone_mark mark;
 	struct verdict v;
 
 	/* An event for this may have been among those that were lost. */
@@ -244,11 +245,14 @@ void compare_entry(struct source *s, unsigned job, const struct fingerprint *see
 			            0, linked ? seen->ino : 0);
 		return;
 	}
+	mark = (struct gone_mark){v.action, v.flags | flags, 0, linked ? seen->ino : 0};
+	if (v.action != MARK_META && S_ISREG(seen->mode))
+		mark.size = seen->size;
 	if ((v.flags & MARK_RETYPED) && S_ISDIR(belief->fp.mode))
-		gone_below(s, job, look);
-	outbox_mark(s, job, buf_bytes(&s->path), look, v.action, v.flags | flags,
-	            v.action == MARK_META || !S_ISREG(seen->mode) ? 0 : seen->size,
-	            linked ? seen->ino : 0);
+		gone_below(s, job, look, true, &mark);
+	else
+		outbox_mark(s, job, buf_bytes(&s->path), look, mark.action, mark.flags, mark.size,
+		            mark.link);
 	if (linked)
 		mark_links(s, job, seen, belief, v.action, bits, look,
 		           flags | (v.flags & MARK_LOW));

@@ -36,9 +36,10 @@ struct crawl {
 	struct todo *stack;
 	size_t n, cap;
 	struct frame frame;
+	struct gone *gone; /* instead of directories: a subtree that was removed */
 };
 
-enum { SLICE_ENTRIES = 64, TURN_NS = 10000000 };
+enum { SLICE_ENTRIES = 64, SLICE_GONE = 256, TURN_NS = 10000000 };
 
 struct crawl *crawl_new(struct source *s, enum crawl_prio prio, const struct look *look)
 {
@@ -69,6 +70,7 @@ static void crawl_free(struct source *s, struct crawl *c)
 		s->fresh = NULL;
 	look_close(&c->frame.view);
 	listing_done(&c->frame.list);
+	gone_free(c->gone);
 	if (c->look.request)
 		request_release(s, c->look.request);
 	free(c->stack);
@@ -106,6 +108,15 @@ void crawl_fresh(struct source *s, uint32_t node, bool deep, const struct look *
 		s->fresh = crawl_new(s, CRAWL_FRESH, look);
 	look_widen(&s->fresh->look, look);
 	crawl_push(s->fresh, node, look->jobs, deep);
+}
+
+void crawl_gone(struct source *s, unsigned job, struct gone *g, const struct look *look)
+{
+	struct crawl *c =
+	        crawl_new(s, look->flags & MARK_AUDIT ? CRAWL_AUDIT : CRAWL_REQUEST, look);
+
+	c->look.jobs = 1u << job;
+	c->gone = g;
 }
 
 void crawl_tree(struct source *s, enum crawl_prio prio, const struct look *look)
@@ -336,6 +347,20 @@ static void frame_step(struct source *s, struct crawl *c)
 	frame_close(c);
 }
 
+/* A slice of a removed subtree. False: it is through. */
+static bool gone_slice(struct source *s, struct crawl *c)
+{
+	size_t most = s->room < SLICE_GONE ? s->room : SLICE_GONE;
+
+	if (!(c->look.jobs & s->attached))
+		return false;
+	if (gone_stands(s, c->gone))
+		return !gone_step(s, c->gone, &c->look, most);
+	/* There again, or nobody can say: the look decides anew. */
+	look_path(s, gone_top(c->gone), &c->look);
+	return false;
+}
+
 static void begin(struct source *s, struct crawl *c)
 {
 	c->begun = true;
@@ -381,11 +406,16 @@ bool crawl_step(struct source *s)
 	do {
 		if (c->frame.view.fd >= 0) {
 			frame_step(s, c);
-		} else if (!c->n) {
+		} else if (!c->gone && !c->n) {
 			finish(s, c);
 			break;
 		} else if (!s->room) {
 			break;
+		} else if (c->gone) {
+			if (!gone_slice(s, c)) {
+				finish(s, c);
+				break;
+			}
 		} else {
 			struct todo todo = c->stack[--c->n];
 

@@ -238,6 +238,13 @@ int64_t guard_racy_window_ns(int rootfd)
 	return 2 * (tick.tv_sec * 1000000000 + tick.tv_nsec);
 }
 
+bool guard_inodes_last(int rootfd)
+{
+	uint32_t kind = kind_of(rootfd);
+
+	return kind != TMPFS_MAGIC && kind != RAMFS_MAGIC;
+}
+
 /* Mount points are written with \040 for a blank and the like. */
 static size_t unescape(char *s, size_t n)
 {

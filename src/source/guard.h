@@ -46,6 +46,8 @@ bool guard_is_empty(int rootfd);
 
 /* Age below which a time stamp may still be given to a later change (I3). */
 int64_t guard_racy_window_ns(int rootfd);
+/* An inode number says something about a file after the file system was mounted anew. */
+bool guard_inodes_last(int rootfd);
 /* Name of a file system whose changes by other hosts raise no events ("nfs"), or NULL. */
 const char *guard_remote_kind(int rootfd);
 

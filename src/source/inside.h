@@ -57,6 +57,7 @@ struct look {
 	unsigned flags;         /* MARK_AUDIT or 0 */
 	int64_t wary_ns;       /* wall clock: what changed later may have lost its event; 0: none */
 	bool by_crawl;         /* counts against the room */
+	bool hot;              /* known to be open for writing */
 	struct inner *request; /* one reference held by whoever keeps the look; may be NULL */
 };
 
@@ -68,6 +69,7 @@ struct view {
 };
 
 struct crawl;
+struct hot;
 
 struct job {
 	struct ledger *ledger; /* NULL: not attached */
@@ -140,12 +142,16 @@ struct source {
 	bool kicked;        /* a drain was asked for and is under way */
 	bool empty_allowed; /* the operator said that an empty root is right */
 	bool root_lost;     /* a name right below the root was found gone in this round */
-	bool limit_hit;     /* a watch was refused for want of room */
+	bool limit_hit;     /* a watch was refused, mostly for want of room */
+	int watch_error;    /* errno of that */
 	size_t limbo_ripe;  /* those in limbo since before the last drain */
 	uint64_t frozen_born;
 	int64_t frozen_since_ns;
 	bool stopping;
-	int64_t audit_at_ns, crawl_at_ns, check_at_ns; /* CLOCK_BOOTTIME; INT64_MAX: off */
+	struct hot *hot; /* files open for writing, the oldest first */
+	size_t nhot;
+	/* CLOCK_BOOTTIME; INT64_MAX: off */
+	int64_t audit_at_ns, crawl_at_ns, check_at_ns, hot_at_ns;
 
 	/* What status shows. */
 	uint64_t entries_seen, dirs_seen, crawls_done;
@@ -201,6 +207,10 @@ void round_attached(struct source *s);
 /* First making of the table, or a new one for a root that was mounted anew. */
 void round_remake(struct source *s, int rootfd);
 
+/* sample.c */
+/* Enough of what the ledgers hold is there. */
+bool sample_fits(struct source *s, int rootfd);
+
 /* look.c */
 /* Opens the directory a node stands for and verifies it. -EAGAIN: it is not where its node says
  * (the caller parks); -EXDEV: a mount point is in the way; other -errno: unreadable. */
@@ -213,6 +223,9 @@ const char *look_set_name(struct source *s, const struct view *v, struct bytes n
 void look_name(struct source *s, struct view *v, struct bytes name, const struct look *look);
 /* The same with the directory still to be opened; parked when it is not where it should be. */
 void look_one(struct source *s, uint32_t node, struct bytes name, const struct look *look);
+/* The name that a path leads to, or the first one on the way that is not known as a directory. Not
+ * for the root. */
+void look_path(struct source *s, struct bytes path, const struct look *look);
 /* All names that the backlog holds for a directory. */
 void look_batch(struct source *s, uint32_t node, const struct backlog_dir *dir);
 /* Before the other looks of a round, while directories still have the paths that the ledgers know:
@@ -220,6 +233,8 @@ void look_batch(struct source *s, uint32_t node, const struct backlog_dir *dir);
 void look_left(struct source *s, uint32_t node, const struct backlog_dir *dir);
 /* The root's own attributes. */
 void look_root(struct source *s, const struct look *look);
+/* Somebody may have a file in an open directory open for writing, or mapped so. */
+bool look_has_writer(const struct view *v, const char *name);
 /* Could not be opened or listed for a reason other than having moved. */
 void look_failed(struct source *s, uint32_t node, int rc);
 
@@ -260,12 +275,32 @@ void park_limbo_turn(struct source *s, size_t ripe);
 void park_clear(struct source *s);
 void park_release(struct source *s, struct parked *p);
 
+/* hot.c */
+void hot_add(struct source *s, uint32_t node, struct bytes name);
+void hot_turn(struct source *s);
+void hot_clear(struct source *s);
+
 /* gone.c */
 /* Everything the job's ledger holds at the path in s->path and below is gone; children first. */
 void gone_report(struct source *s, unsigned job, const struct belief *belief,
                  const struct look *look);
-/* Only what lies below it (it has become something else). */
-void gone_below(struct source *s, unsigned job, const struct look *look);
+/* Everything below it, and then this mark for itself (it has become something else). dir: the
+ * target is sure to hold a directory there. */
+struct gone_mark {
+	enum mark_action action;
+	unsigned flags;
+	uint64_t size, link;
+};
+void gone_below(struct source *s, unsigned job, const struct look *look, bool dir,
+                const struct gone_mark *last);
+/* The rest of a large subtree. */
+struct gone;
+/* Deals with at most so many names; true: all are marked. */
+bool gone_step(struct source *s, struct gone *g, const struct look *look, size_t most);
+/* Its top is not there again. */
+bool gone_stands(struct source *s, const struct gone *g);
+struct bytes gone_top(const struct gone *g); /* borrowed */
+void gone_free(struct gone *g);
 
 /* One directory of a ledger, copied out. */
 struct held_name {
@@ -291,6 +326,8 @@ struct crawl *crawl_new(struct source *s, enum crawl_prio prio, const struct loo
 void crawl_push(struct crawl *c, uint32_t node, uint32_t jobs, bool deep);
 /* The round's own crawl: directories that events brought. */
 void crawl_fresh(struct source *s, uint32_t node, bool deep, const struct look *look);
+/* Goes on with a removed subtree; takes g. */
+void crawl_gone(struct source *s, unsigned job, struct gone *g, const struct look *look);
 /* The whole tree; merged with one that has not begun. */
 void crawl_tree(struct source *s, enum crawl_prio prio, const struct look *look);
 /* Goes on for a while; false when there is nothing to do (or no room). */

@@ -117,7 +117,7 @@ static void report_gone(struct source *s, const struct view *v, const struct loo
 /* A read lease is refused while somebody has the file open for writing (or mapped so). It is given
  * back at once; a writer who comes in that instant waits for microseconds. The signal for broken
  * leases is one that is ignored by default: SIGIO would end the process. */
-static bool has_writer(const struct view *v, const char *name)
+bool look_has_writer(const struct view *v, const char *name)
 {
 	autoclose int fd =
 	        openat(v->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -139,7 +139,7 @@ static bool is_hot(const struct view *v, const char *name, const struct stat *st
 	/* link(2) creates a name and closes nothing. */
 	if (st->st_nlink > 1 && !(bits & BACKLOG_WRITTEN))
 		return false;
-	return has_writer(v, name);
+	return look_has_writer(v, name);
 }
 
 /* 0, or -errno when there is nothing (more) to be said about this name now. */
@@ -176,7 +176,7 @@ static int look_dir(struct source *s, struct view *v, struct bytes name, struct 
 void look_name(struct source *s, struct view *v, struct bytes name, const struct look *look)
 {
 	const char *at = look_set_name(s, v, name);
-	bool top = v->node == DIRTAB_ROOT, hot;
+	bool top = v->node == DIRTAB_ROOT, hot = look->hot;
 	struct fingerprint seen;
 	struct stat st;
 
@@ -206,7 +206,10 @@ void look_name(struct source *s, struct view *v, struct bytes name, const struct
 	else if (look_dir(s, v, name, &st, look) != 0)
 		return;
 	fingerprint_of(&seen, &st);
-	hot = is_hot(v, at, &st, look->bits);
+	if (is_hot(v, at, &st, look->bits)) {
+		hot_add(s, v->node, name);
+		hot = true;
+	}
 	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
 		struct belief belief;
 
@@ -214,6 +217,10 @@ void look_name(struct source *s, struct view *v, struct bytes name, const struct
 			continue;
 		ledger_get(s->jobs[job].ledger, buf_bytes(&s->path), &belief);
 		compare_entry(s, job, &seen, &belief, look, hot ? MARK_HOT : 0);
+		/* Linux 5.3 to 5.6 tell of a removal before it is done. Else another event follows,
+		 * and this costs a look. */
+		if ((look->bits & BACKLOG_GONE) && !(look->bits & BACKLOG_DATA))
+			outbox_mark(s, job, buf_bytes(&s->path), look, MARK_LOOK, 0, 0, 0);
 	}
 }
 
@@ -231,6 +238,14 @@ void look_one(struct source *s, uint32_t node, struct bytes name, const struct l
 	} else {
 		look_failed(s, node, rc);
 	}
+}
+
+void look_path(struct source *s, struct bytes path, const struct look *look)
+{
+	struct bytes rest;
+	uint32_t node = dirtab_resolve(s->dirs, path_parent(path), &rest);
+
+	look_one(s, node, rest.n ? path_next(&rest) : path_name(path), look);
 }
 
 void look_root(struct source *s, const struct look *look)

@@ -351,6 +351,8 @@ static int64_t deadline(const struct source *s)
 
 	if (s->crawl_at_ns < at_ns)
 		at_ns = s->crawl_at_ns;
+	if (s->hot_at_ns < at_ns)
+		at_ns = s->hot_at_ns;
 	return s->check_at_ns < at_ns ? s->check_at_ns : at_ns;
 }
 
@@ -368,6 +370,8 @@ static void serve_timers(struct source *s)
 		s->crawl_at_ns = INT64_MAX;
 		start_audit(s);
 	}
+	if (now_ns >= s->hot_at_ns)
+		hot_turn(s);
 	if (now_ns >= s->check_at_ns) {
 		s->check_at_ns = INT64_MAX;
 		check_root(s);

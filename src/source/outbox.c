@@ -1,6 +1,7 @@
 /*
  * The way out: marks gathered into letters, and what status shows.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 
@@ -143,6 +144,11 @@ static void explain_limits(struct source *s, struct buf *text)
 		           "changes are found by a periodic crawl only. Run: sysctl -w "
 		           "fs.inotify.max_user_instances=%llu and restart. ",
 		           (unsigned long long)now, (unsigned long long)(now * 2));
+	} else if (s->unwatched && s->watch_error != ENOSPC) {
+		buf_printf(text,
+		           "%llu directories cannot be watched (%s): changes in them are found by "
+		           "a periodic crawl only. ",
+		           (unsigned long long)s->unwatched, strerror(s->watch_error));
 	} else if (s->unwatched) {
 		uint64_t now = inotify_limit("max_user_watches");
 		uint64_t need = now + s->unwatched, round = 8192;

@@ -13,10 +13,6 @@
 #include "source/inotify.h"
 #include "source/inside.h"
 
-/* Of a ledger's names, one in SAMPLE_SHARE must still be there where a root has no lasting
- * identity; fewer than SAMPLE_LEAST say nothing. */
-enum { SAMPLE_NAMES = 64, SAMPLE_LEAST = 8, SAMPLE_SHARE = 4 };
-
 void round_hold(struct source *s, struct inner *request)
 {
 	if (!request || request->queued)
@@ -45,6 +41,7 @@ void round_freeze(struct source *s, const char *text)
 		hold_requests(s);
 		crawl_clear(s);
 		park_clear(s);
+		hot_clear(s);
 		for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++)
 			outbox_discard(s, job);
 	}
@@ -70,6 +67,7 @@ void round_remake(struct source *s, int rootfd)
 	dirtab_free(s->dirs);
 	s->dirs = dirtab_new();
 	park_clear(s);
+	hot_clear(s);
 	crawl_clear(s);
 	if (fstat(rootfd, &st) == 0)
 		dirtab_set_identity(s->dirs, DIRTAB_ROOT, st.st_dev, st.st_ino);
@@ -78,43 +76,6 @@ void round_remake(struct source *s, int rootfd)
 	s->racy_window_ns = guard_racy_window_ns(rootfd);
 	s->remote_kind = guard_remote_kind(rootfd);
 	s->remake = false;
-}
-
-struct sample {
-	int rootfd;
-	unsigned asked, there;
-};
-
-static bool sample_name(struct bytes name, const struct belief *belief, void *arg)
-{
-	struct sample *sample = arg;
-	char at[NAME_BYTES_MAX + 1];
-	struct stat st;
-
-	if (!(belief->state & LEDGER_CONFIRMED) || name.n > NAME_BYTES_MAX)
-		return true;
-	memcpy(at, name.p, name.n);
-	at[name.n] = '\0';
-	sample->asked++;
-	if (fstatat(sample->rootfd, at, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    (st.st_mode & S_IFMT) == (belief->fp.mode & S_IFMT))
-		sample->there++;
-	return sample->asked < SAMPLE_NAMES;
-}
-
-/* Enough of what the ledgers hold right below the root is there. */
-static bool sample_fits(struct source *s, int rootfd)
-{
-	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
-		struct sample sample = {.rootfd = rootfd};
-
-		if (!(s->attached & 1u << job))
-			continue;
-		ledger_list(s->jobs[job].ledger, (struct bytes){0}, sample_name, &sample);
-		if (sample.asked >= SAMPLE_LEAST && sample.there * SAMPLE_SHARE < sample.asked)
-			return false;
-	}
-	return true;
 }
 
 static bool any_name(struct bytes name, const struct belief *belief, void *arg)
@@ -170,11 +131,10 @@ static void freeze_misfit(struct source *s)
 {
 	char text[sizeof(s->frozen_text)];
 
-	(void)snprintf(
-	        text, sizeof(text),
-	        "%.200s holds hardly any of the names that were mirrored. Nothing is sent or "
-	        "deleted. If it is the right directory, approve it.",
-	        path_show(bytes_of(s->config.root)));
+	(void)snprintf(text, sizeof(text),
+	               "%.200s holds hardly anything of what was mirrored. Nothing is sent or "
+	               "deleted. If it is the right directory, approve it.",
+	               path_show(bytes_of(s->config.root)));
 	s->misfit = true;
 	round_freeze(s, text);
 }

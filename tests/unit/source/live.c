@@ -240,9 +240,10 @@ static void take_marks(struct live *l, const struct source_marks *m)
 		struct mark again = m->marks[i];
 
 		record(l, &m->marks[i]);
-		if (!l->apply || apply_mark(l, &m->marks[i]))
+		if (!l->apply || (again.action != MARK_LOOK && apply_mark(l, &again)))
 			continue;
-		again.action = MARK_CONTENT;
+		if (again.action != MARK_LOOK)
+			again.action = MARK_CONTENT;
 		again.scope = MARK_ENTRY;
 		l->relooks++;
 		source_look(l->source, 0, 0, &again, 1);
@@ -327,7 +328,7 @@ static bool is_marked(const struct live *l, struct bytes path, enum mark_action 
 {
 	for (size_t i = 0; i < l->nmarks; i++)
 		if (bytes_equal(l->marks[i].path, path) && l->marks[i].action >= action &&
-		    l->marks[i].action < MARK_DELETE)
+		    (action == MARK_DELETE) == (l->marks[i].action == MARK_DELETE))
 			return true;
 	return false;
 }

@@ -43,7 +43,7 @@ void live_settle(struct live *l);
 void live_await_health(struct live *l, enum source_health health);
 /* Takes letters until the look request with this token is answered. */
 void live_await_looked(struct live *l, uint64_t token);
-/* Takes letters until a mark for the path has at least this action; not for deletions. */
+/* Takes letters until a mark for the path has at least this action, or is a deletion. */
 void live_await_mark(struct live *l, const char *path, enum mark_action action);
 /* A crawl of the whole tree, to its end. */
 void live_audit(struct live *l);

@@ -1,16 +1,21 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <cmocka.h>
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "base/path.h"
 #include "live.h"
 
 static bool own_mounts; /* we are in a mount namespace of our own */
@@ -24,7 +29,7 @@ static size_t deletions(const struct live *l)
 	return n;
 }
 
-static void start_with_files(struct live *l)
+static void start_with_files_until(struct live *l, enum source_health health)
 {
 	live_init(l, NULL);
 	make(l, "d");
@@ -32,8 +37,13 @@ static void start_with_files(struct live *l)
 	put(l, "b", "1");
 	live_start(l);
 	live_settle(l);
-	live_await_health(l, SOURCE_LIVE);
+	live_await_health(l, health);
 	live_forget(l);
+}
+
+static void start_with_files(struct live *l)
+{
+	start_with_files_until(l, SOURCE_LIVE);
 }
 
 static void replaced_root_freezes_and_thaws_when_it_is_back(void **state)
@@ -227,6 +237,96 @@ static void mount_below_the_root_is_left_alone(void **state)
 	live_stop(&l);
 }
 
+static void directory_mounted_twice_is_mirrored_once(void **state)
+{
+	struct live l;
+
+	(void)state;
+	if (!own_mounts) {
+		print_message("SKIPPED: no mount namespace of our own (needs root)\n");
+		skip();
+	}
+	live_init(&l, NULL);
+	l.config.cross_mounts = true;
+	make(&l, "d");
+	make(&l, "e");
+	make(&l, "loop");
+	put(&l, "d/a", "1");
+	assert_int_equal(mount(at(&l, "d"), at(&l, "e"), NULL, MS_BIND, NULL), 0);
+	assert_int_equal(mount(l.root, at(&l, "loop"), NULL, MS_BIND, NULL), 0);
+	live_start(&l);
+	live_settle(&l);
+	put(&l, "d/b", "1");
+	live_settle(&l);
+	assert_non_null(live_mark(&l, "d/a"));
+	assert_non_null(live_mark(&l, "d/b"));
+	for (size_t i = 0; i < l.nmarks; i++) {
+		assert_false(path_below(l.marks[i].path, BYTES("e")));
+		assert_false(path_below(l.marks[i].path, BYTES("loop")));
+	}
+	assert_int_equal(deletions(&l), 0);
+	assert_int_equal(umount(at(&l, "e")), 0);
+	assert_int_equal(umount(at(&l, "loop")), 0);
+	live_stop(&l);
+}
+
+/* A tmpfs has no identity that lasts, and gives a new one the same inode numbers. */
+static void mount_with_files(struct live *l, time_t mtime_s)
+{
+	struct timespec when[2] = {{mtime_s, 0}, {mtime_s, 0}};
+	char name[32];
+
+	assert_int_equal(mount("t", l->root, "tmpfs", 0, "size=4m"), 0);
+	for (int i = 0; i < 20; i++) {
+		(void)snprintf(name, sizeof(name), "d%d", i % 5);
+		if (i < 5)
+			make(l, name);
+		(void)snprintf(name, sizeof(name), "d%d/%d", i % 5, i);
+		put(l, name, "1");
+		assert_int_equal(utimensat(AT_FDCWD, at(l, name), when, 0), 0);
+	}
+}
+
+static void stop_and_unmount(struct live *l)
+{
+	source_stop(l->source);
+	while (umount(l->root) != 0)
+		assert_int_equal(errno, EBUSY);
+	l->health = (enum source_health) - 1;
+}
+
+static void tree_of_the_same_names_is_told_from_the_known_one(void **state)
+{
+	struct live l;
+
+	(void)state;
+	if (!own_mounts) {
+		print_message("SKIPPED: no mount namespace of our own (needs root)\n");
+		skip();
+	}
+	live_init(&l, NULL);
+	mount_with_files(&l, 1000);
+	live_start(&l);
+	live_settle(&l);
+	stop_and_unmount(&l);
+	mount_with_files(&l, 1000); /* restored */
+	live_start(&l);
+	live_settle(&l);
+	assert_int_equal(l.health, SOURCE_LIVE);
+	stop_and_unmount(&l);
+	mount_with_files(&l, 2000); /* somebody else's */
+	live_start(&l);
+	live_await_health(&l, SOURCE_FROZEN);
+	assert_non_null(strstr(l.text, "holds hardly anything of what was mirrored"));
+	source_adopt(l.source);
+	live_await_health(&l, SOURCE_LIVE);
+	live_settle(&l);
+	live_assert_equal(&l);
+	stop_and_unmount(&l);
+	live_start(&l);
+	live_stop(&l);
+}
+
 static bool write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -270,6 +370,20 @@ static void inside_watch_limit(void **state)
 	live_audit(&l);
 	live_await_health(&l, SOURCE_LIVE);
 	put(&l, "d38/f", "now watched");
+	live_settle(&l);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
+/* Every watch is refused for another reason than a limit. */
+static void inside_unwatchable(void **state)
+{
+	struct live l;
+
+	(void)state;
+	start_with_files_until(&l, SOURCE_DEGRADED);
+	assert_non_null(strstr(l.text, "cannot be watched (Cannot allocate memory)"));
+	put(&l, "d/new", "1");
 	live_settle(&l);
 	live_assert_equal(&l);
 	live_stop(&l);
@@ -328,6 +442,26 @@ static bool no_privileges(void)
 	return geteuid() != 0 || (setgid(65534) == 0 && setuid(65534) == 0);
 }
 
+static bool no_watches(void)
+{
+	struct sock_filter code[] = {
+	        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_inotify_add_watch, 0, 1),
+	        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
+	        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {ARRAY_LEN(code), code};
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static void refused_watches_degrade_whatever_the_reason(void **state)
+{
+	(void)state;
+	run_inside("unwatchable", no_watches);
+}
+
 static void watch_limit_degrades_and_is_healed_by_crawls(void **state)
 {
 	(void)state;
@@ -344,6 +478,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest limit[] = {cmocka_unit_test(inside_watch_limit)};
 	const struct CMUnitTest unreadable[] = {cmocka_unit_test(inside_unreadable)};
+	const struct CMUnitTest unwatchable[] = {cmocka_unit_test(inside_unwatchable)};
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(replaced_root_freezes_and_thaws_when_it_is_back),
 	        cmocka_unit_test(removed_root_freezes),
@@ -352,12 +487,17 @@ int main(int argc, char **argv)
 	        cmocka_unit_test(emptied_root_is_deleted_after_approval),
 	        cmocka_unit_test(unmounted_root_freezes_and_can_be_unmounted),
 	        cmocka_unit_test(mount_below_the_root_is_left_alone),
+	        cmocka_unit_test(directory_mounted_twice_is_mirrored_once),
+	        cmocka_unit_test(tree_of_the_same_names_is_told_from_the_known_one),
+	        cmocka_unit_test(refused_watches_degrade_whatever_the_reason),
 	        cmocka_unit_test(watch_limit_degrades_and_is_healed_by_crawls),
 	        cmocka_unit_test(unreadable_directory_raises_no_deletions),
 	};
 
 	if (argc > 1) {
 		cmocka_set_message_output(CM_OUTPUT_STDOUT);
+		if (strcmp(argv[1], "unwatchable") == 0)
+			return cmocka_run_group_tests(unwatchable, NULL, NULL);
 		return strcmp(argv[1], "limit") == 0
 		               ? cmocka_run_group_tests(limit, NULL, NULL)
 		               : cmocka_run_group_tests(unreadable, NULL, NULL);

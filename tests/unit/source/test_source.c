@@ -4,12 +4,14 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <cmocka.h>
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "source/inside.h"
 #include "live.h"
 
 static void existing_tree_is_found_by_the_first_crawl(void **state)
@@ -117,6 +119,165 @@ static void open_writer_makes_the_mark_hot(void **state)
 	/* Nothing was written since the hot mark was carried out. */
 	assert_true(!live_mark(&l, "a") || !(live_mark(&l, "a")->flags & MARK_HOT));
 	live_assert_equal(&l);
+	live_stop(&l);
+}
+
+static void file_open_for_writing_is_looked_at_until_it_is_closed(void **state)
+{
+	struct live l;
+
+	(void)state;
+	live_init(&l, NULL);
+	l.config.hot_period_ns = 1000000;
+	live_start(&l);
+	live_settle(&l);
+	/* What is written to it is told under a name that it never had. */
+	int fd = open(l.root, O_TMPFILE | O_RDWR | O_CLOEXEC, 0644);
+	autofree char *magic = mem_printf("/proc/self/fd/%d", fd);
+
+	assert_true(fd >= 0);
+	assert_int_equal(linkat(AT_FDCWD, magic, AT_FDCWD, at(&l, "linked"), AT_SYMLINK_FOLLOW), 0);
+	live_await_mark(&l, "linked", MARK_QUICK);
+	live_settle(&l);
+	for (int i = 1; i <= 3; i++) {
+		live_forget(&l);
+		assert_int_equal(fd_write_full(fd, "more", 4), 0);
+		live_await_mark(&l, "linked", MARK_QUICK);
+		assert_int_equal(live_mark(&l, "linked")->size, 4 * i);
+		assert_true(live_mark(&l, "linked")->flags & MARK_HOT);
+	}
+	live_forget(&l);
+	assert_int_equal(fd_write_full(fd, "last", 4), 0);
+	assert_int_equal(close(fd), 0);
+	live_await_mark(&l, "linked", MARK_QUICK);
+	live_settle(&l);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
+static void file_mapped_for_writing_is_looked_at(void **state)
+{
+	struct live l;
+
+	(void)state;
+	live_init(&l, NULL);
+	l.config.hot_period_ns = 1000000;
+	live_start(&l);
+	live_settle(&l);
+	int fd = open(at(&l, "mapped"), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	char *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(p != MAP_FAILED);
+	live_await_mark(&l, "mapped", MARK_QUICK);
+	live_settle(&l);
+	live_forget(&l);
+	p[0] = 'x'; /* raises no event */
+	live_await_mark(&l, "mapped", MARK_QUICK);
+	assert_int_equal(munmap(p, 4096), 0);
+	assert_int_equal(close(fd), 0);
+	live_settle(&l);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
+/* As if the kernel had told of it before it was done, as Linux 5.3 to 5.6 do. */
+static void name_that_is_there_after_its_removal_is_looked_at_again(void **state)
+{
+	struct live l;
+
+	(void)state;
+	live_init(&l, NULL);
+	put(&l, "a", "1");
+	put(&l, "stays", "1");
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	(void)pthread_mutex_lock(&l.source->lock);
+	backlog_put(l.source->filling, dirtab_wd(l.source->dirs, DIRTAB_ROOT), BYTES("a"),
+	            BACKLOG_GONE, l.source->drain, clock_boot_ns());
+	(void)pthread_mutex_unlock(&l.source->lock);
+	live_barrier(&l);
+	assert_non_null(live_mark(&l, "a"));
+	assert_int_equal(live_mark(&l, "a")->action, MARK_LOOK);
+	drop(&l, "a");
+	live_settle(&l);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
+static void large_subtree_that_goes_leaves_when_there_is_room(void **state)
+{
+	enum { DIRS = 40, FILES = 50 };
+	struct live l;
+	size_t deleted = 0;
+	char name[64], away[128];
+
+	(void)state;
+	live_init(&l, NULL);
+	put(&l, "stays", "1");
+	make(&l, "top");
+	for (int i = 0; i < DIRS; i++) {
+		(void)snprintf(name, sizeof(name), "top/d%d", i);
+		make(&l, name);
+		for (int k = 0; k < FILES; k++) {
+			(void)snprintf(name, sizeof(name), "top/d%d/f%d", i, k);
+			put(&l, name, "1");
+		}
+	}
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	l.apply = false;
+	source_set_room(l.source, 0);
+	(void)snprintf(away, sizeof(away), "%s/top", l.outside);
+	assert_int_equal(rename(at(&l, "top"), away), 0);
+	live_await_mark(&l, "top/d0/f0", MARK_DELETE);
+	live_await_looked(&l, (source_look(l.source, 0, ++l.token, NULL, 0), l.token));
+	assert_true(l.nmarks <= 1024 + 3);
+	assert_null(live_mark(&l, "top"));
+	source_set_room(l.source, 100000);
+	live_await_mark(&l, "top", MARK_DELETE);
+	for (size_t i = 0; i < l.nmarks; i++)
+		deleted +=
+		        l.marks[i].action == MARK_DELETE && !(l.marks[i].flags & MARK_IF_PENDING);
+	assert_int_equal(deleted, 1 + DIRS + DIRS * FILES);
+	for (int i = 0; i < DIRS; i++) {
+		(void)snprintf(name, sizeof(name), "top/d%d", i);
+		assert_true(live_mark(&l, name) < live_mark(&l, "top"));
+	}
+	live_stop(&l);
+}
+
+static void large_subtree_that_is_back_is_not_deleted_further(void **state)
+{
+	struct live l;
+	char name[64], away[128];
+	size_t before;
+
+	(void)state;
+	live_init(&l, NULL);
+	put(&l, "stays", "1");
+	make(&l, "top");
+	for (int k = 0; k < 3000; k++) {
+		(void)snprintf(name, sizeof(name), "top/f%d", k);
+		put(&l, name, "1");
+	}
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	l.apply = false;
+	source_set_room(l.source, 0);
+	(void)snprintf(away, sizeof(away), "%s/top", l.outside);
+	assert_int_equal(rename(at(&l, "top"), away), 0);
+	live_await_mark(&l, "top/f0", MARK_DELETE);
+	live_await_looked(&l, (source_look(l.source, 0, ++l.token, NULL, 0), l.token));
+	before = l.nmarks;
+	assert_int_equal(rename(away, at(&l, "top")), 0);
+	source_set_room(l.source, 100000);
+	live_barrier(&l);
+	for (size_t i = before; i < l.nmarks; i++)
+		assert_int_not_equal(l.marks[i].action, MARK_DELETE);
 	live_stop(&l);
 }
 
@@ -487,6 +648,11 @@ int main(void)
 	        cmocka_unit_test(existing_tree_is_found_by_the_first_crawl),
 	        cmocka_unit_test(changes_become_the_right_marks),
 	        cmocka_unit_test(open_writer_makes_the_mark_hot),
+	        cmocka_unit_test(file_open_for_writing_is_looked_at_until_it_is_closed),
+	        cmocka_unit_test(file_mapped_for_writing_is_looked_at),
+	        cmocka_unit_test(name_that_is_there_after_its_removal_is_looked_at_again),
+	        cmocka_unit_test(large_subtree_that_goes_leaves_when_there_is_room),
+	        cmocka_unit_test(large_subtree_that_is_back_is_not_deleted_further),
 	        cmocka_unit_test(renamed_directory_is_deleted_and_found_again),
 	        cmocka_unit_test(type_swaps_are_retyped),
 	        cmocka_unit_test(hard_link_aliases_are_marked_together),
