@@ -361,6 +361,7 @@ void sweep_result(struct engine *e, const struct flight *f, const struct wire_re
 		s->not_before_ns = now_ns + NS_PER_S;
 		return;
 	case WIRE_MOVED:
+	case WIRE_SAME:
 	case WIRE_UNSENT:
 	case WIRE_UNKNOWN:
 	case WIRE_CONTEXT:
