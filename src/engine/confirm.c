@@ -36,14 +36,34 @@ bool flight_has_below(struct engine *e, struct bytes dir)
 	return found;
 }
 
+/* Attributes alone were compared, but the file has changed once more between look and list, maybe
+ * in its content, with its time put back. An event will tell; should that be lost, the old ctime
+ * does. */
+static void confirm_keep_doubt(struct engine *e, const struct mark *m,
+                               const struct wire_result_item *r, struct fingerprint *fp)
+{
+	struct belief known;
+
+	if (m->action != MARK_META || !S_ISREG(r->fp.mode) || m->ctime_ns == r->fp.ctime_ns ||
+	    (r->flags & WIRE_DATA_SENT))
+		return;
+	ledger_get(e->ledger, m->path, &known);
+	if ((known.state & LEDGER_CONFIRMED) && known.fp.size == r->fp.size &&
+	    known.fp.mtime_ns == r->fp.mtime_ns)
+		fp->ctime_ns = known.fp.ctime_ns;
+}
+
 /* Confirmed as sent. But what is no directory cannot stand above names that are believed held: the
  * answer is older than they are, and recording it would forget them (I11). */
 bool flight_confirm(struct engine *e, const struct mark *m, const struct wire_result_item *r,
                     int64_t now_ns)
 {
+	struct fingerprint fp = r->fp;
+
 	if (!S_ISDIR(r->fp.mode) && !e->config.keep_deleted && flight_has_below(e, m->path))
 		return false;
-	ledger_confirm(e->ledger, m->path, &r->fp);
+	confirm_keep_doubt(e, m, r, &fp);
+	ledger_confirm(e->ledger, m->path, &fp);
 	zombie_intend(e, m->path, false);
 	trust_confirmed(e, m->path, now_ns);
 	return true;
@@ -121,6 +141,8 @@ void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wir
 		zombie_intend(e, m->path, true);
 		flight_was_approved(e, m->path);
 		batch_ack(f->batch, i, now_ns);
+		if (!pathset_has(e->set, m->path))
+			aged_remove(&e->content_due, m->path);
 		return;
 	}
 	if (flight_fooled(e, m, r)) {

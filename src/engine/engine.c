@@ -267,7 +267,7 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 			continue;
 		m.flags &= ~(unsigned)MARK_IF_PENDING;
 		if (m.action == MARK_DELETE) {
-			aged_remove(&e->content_due, m.path);
+			/* Why content is due survives: the name may be back before it goes. */
 			if (hold_has(e, m.path) || e->config.keep_deleted ||
 			    engine_set_aside(e, &m))
 				continue;

@@ -160,7 +160,8 @@ static void mark_aliases(struct source *s, unsigned job, const struct fingerprin
 		if (joins)
 			does = partner_action(s, job, path, seen, action);
 		outbox_mark(s, job, path, look, does, flags, does == MARK_META ? 0 : seen->size,
-		            seen->ino);
+		            seen->ino)
+		        ->ctime_ns = seen->ctime_ns;
 	}
 	if (a.n > NAMES_MANY)
 		group_remember(s, &key, seen, least, flags | look->flags);
@@ -242,7 +243,8 @@ void compare_entry(struct source *s, unsigned job, const struct fingerprint *see
 	if (!v.needed) {
 		if (bits & BACKLOG_CLOSED) /* what waited for that need not wait longer */
 			outbox_mark(s, job, buf_bytes(&s->path), look, MARK_META, MARK_IF_PENDING,
-			            0, linked ? seen->ino : 0);
+			            0, linked ? seen->ino : 0)
+			        ->ctime_ns = seen->ctime_ns;
 		return;
 	}
 	mark = (struct gone_mark){v.action, v.flags | flags, 0, linked ? seen->ino : 0};
@@ -252,7 +254,8 @@ void compare_entry(struct source *s, unsigned job, const struct fingerprint *see
 		gone_below(s, job, look, true, &mark);
 	else
 		outbox_mark(s, job, buf_bytes(&s->path), look, mark.action, mark.flags, mark.size,
-		            mark.link);
+		            mark.link)
+		        ->ctime_ns = seen->ctime_ns;
 	if (linked)
 		mark_links(s, job, seen, belief, v.action, bits, look,
 		           flags | (v.flags & MARK_LOW));

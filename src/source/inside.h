@@ -182,8 +182,9 @@ void request_release(struct source *s, struct inner *request);
 void reader_kick(struct source *s);
 
 /* outbox.c */
-void outbox_mark(struct source *s, unsigned job, struct bytes path, const struct look *look,
-                 enum mark_action action, unsigned flags, uint64_t size, uint64_t link);
+/* Returned: until the next one, for what else is to be said. */
+struct mark *outbox_mark(struct source *s, unsigned job, struct bytes path, const struct look *look,
+                         enum mark_action action, unsigned flags, uint64_t size, uint64_t link);
 /* Posts what was gathered; the last letter of each job gets a root descriptor. */
 void outbox_flush(struct source *s);
 void outbox_discard(struct source *s, unsigned job);

@@ -83,8 +83,8 @@ static struct marks_letter *letter_of(struct source *s, unsigned job)
 	return j->letter;
 }
 
-void outbox_mark(struct source *s, unsigned job, struct bytes path, const struct look *look,
-                 enum mark_action action, unsigned flags, uint64_t size, uint64_t link)
+struct mark *outbox_mark(struct source *s, unsigned job, struct bytes path, const struct look *look,
+                         enum mark_action action, unsigned flags, uint64_t size, uint64_t link)
 {
 	struct marks_letter *m = letter_of(s, job);
 	size_t most = s->config.letter_marks ? s->config.letter_marks : LETTER_MARKS;
@@ -116,6 +116,7 @@ void outbox_mark(struct source *s, unsigned job, struct bytes path, const struct
 	m->paths_n += path.n;
 	if (look->by_crawl && s->room && s->room != SIZE_MAX)
 		s->room--;
+	return &m->out.marks[m->out.count - 1];
 }
 
 void outbox_flush(struct source *s)

@@ -561,6 +561,55 @@ static void deletion_goes_by_the_type_that_was_confirmed_last(void **state)
 	assert_int_equal(rig_find(r, "a")->flags[0] & WIRE_ITEM_DIR, 0);
 }
 
+/* Only attributes were compared, and the file had changed once more since the look. */
+static void ctime_that_nobody_looked_at_is_not_confirmed_with_attributes(void **state)
+{
+	struct rig *r = *state;
+	struct belief before, after;
+	struct mark m = {.path = BYTES("a"), .action = MARK_META, .born = 1, .ctime_ns = 5};
+
+	hold_at_target(r, "a");
+	ledger_get(r->ledger, BYTES("a"), &before);
+	m.since_ns = r->now_ns;
+	for (unsigned turn = 0; turn < 2; turn++) {
+		struct rig_batch *b;
+		struct wire_result_item item = {.result = WIRE_ACKED, .fp = before.fp};
+		struct wire_report report = {.items = &item, .count = 1};
+
+		item.fp.ctime_ns = 6;
+		m.ctime_ns = turn ? 6 : 5;
+		rig_wait(r, 2 * RIG_SECOND);
+		engine_marks(r->engine, &m, 1, r->now_ns);
+		rig_run(r);
+		b = rig_find(r, "a");
+		assert_non_null(b);
+		report.batch = b->id;
+		assert_int_equal(engine_report(r->engine, &report, r->now_ns), 0);
+		ledger_get(r->ledger, BYTES("a"), &after);
+		assert_int_equal(after.fp.ctime_ns, turn ? 6 : before.fp.ctime_ns);
+		rig_done(r, b, TROUBLE_NONE, false);
+	}
+}
+
+/* A directory that left and came back while its removal waited. */
+static void content_stays_due_while_a_deletion_waits(void **state)
+{
+	struct rig *r = *state;
+
+	hold_at_target(r, "a");
+	engine_set_paused(r->engine, true, r->now_ns);
+	rig_put(r, "a", MARK_CONTENT, 0);
+	rig_put(r, "a", MARK_DELETE, 0);
+	engine_set_paused(r->engine, false, r->now_ns);
+	rig_wait(r, 2 * RIG_SECOND);
+	assert_non_null(rig_find(r, "a"));
+	assert_int_equal(rig_report(r, rig_find(r, "a"), "a", WIRE_VANISHED), 0);
+	rig_done(r, rig_find(r, "a"), TROUBLE_NONE, false);
+	rig_wait(r, 2 * RIG_SECOND);
+	assert_non_null(rig_find_look(r, "a"));
+	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
+}
+
 #define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -592,6 +641,8 @@ int main(void)
 	        TEST(ancestor_that_the_target_lacks_is_intended_with_what_is_below, setup),
 	        TEST(ancestor_of_a_broken_session_is_looked_at, setup),
 	        TEST(deletion_goes_by_the_type_that_was_confirmed_last, setup),
+	        TEST(ctime_that_nobody_looked_at_is_not_confirmed_with_attributes, setup),
+	        TEST(content_stays_due_while_a_deletion_waits, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

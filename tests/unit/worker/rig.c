@@ -490,3 +490,10 @@ struct rig_context *rig_context(struct rig *r, const char *path)
 	}
 	return NULL;
 }
+
+void assert_result(const struct rig *r, size_t i, enum wire_result result)
+{
+	if (r->items[i].result != result)
+		fail_msg("item %zu: result %u, expected %u; %s", i, r->items[i].result, result,
+		         r->texts[i]);
+}

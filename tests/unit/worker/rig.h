@@ -98,4 +98,9 @@ struct rig_context *rig_context(struct rig *r, const char *path);
 
 #define ITEM(p, f) ((struct wire_item){.path = {(p), strlen(p)}, .flags = (f)})
 
+#define OLD 1000000000 /* a time that is never racy */
+
+/* Fails with the server's words when item i was answered otherwise. */
+void assert_result(const struct rig *r, size_t i, enum wire_result result);
+
 #endif

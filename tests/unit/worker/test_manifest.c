@@ -9,8 +9,6 @@
 #include "base/path.h"
 #include "worker/manifest.h"
 
-#define OLD 1000000000
-
 /* What manifest_build() made of items below src. */
 struct made {
 	struct cargo *cargo;

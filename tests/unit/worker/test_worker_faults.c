@@ -13,15 +13,6 @@
 #include "base/fd.h"
 #include "base/mem.h"
 
-#define OLD 1000000000
-
-static void assert_result(const struct rig *r, size_t i, enum wire_result result)
-{
-	if (r->items[i].result != result)
-		fail_msg("item %zu: result %u, expected %u; %s", i, r->items[i].result, result,
-		         r->texts[i]);
-}
-
 static void assert_gone(struct rig *r, enum trouble trouble)
 {
 	rig_wait_gone(r);
