@@ -17,6 +17,7 @@
 #define SPARED_MAX 10000 /* of one list */
 #define TRIES_MAX  5
 #define WAIT_NS    (NS_PER_S / 2)
+#define ASTRAY_NS  (30 * NS_PER_S)
 
 struct sweep {
 	char *p;
@@ -137,40 +138,68 @@ static bool sweep_is_sent(const struct mark *m, bool in_flight, void *arg)
 	return !probe->found;
 }
 
-/* Its directory is neither being made nor deleted, and nobody is sending it. Where the target has
- * no such directory, there is nothing to sweep: *ret_gone. */
-static bool sweep_is_due(struct engine *e, const struct sweep *s, int64_t now_ns, bool *ret_gone)
+enum sweep_when {
+	SWEEP_NOW,
+	SWEEP_LATER,
+	SWEEP_NEVER, /* the target has no such directory */
+	SWEEP_ASTRAY /* nobody knows whether it has, and nobody is about to find out */
+};
+
+/* Now, if its directory is neither being made nor deleted, and nobody is sending it. */
+static enum sweep_when sweep_when(struct engine *e, const struct sweep *s, int64_t now_ns)
 {
 	struct bytes dir = path_parent(sweep_path(s));
 	struct sweep_probe probe = {.path = sweep_path(s)};
 	struct belief belief = {.state = LEDGER_CONFIRMED, .fp.mode = S_IFDIR};
 
-	*ret_gone = false;
 	if (s->flight || now_ns < s->not_before_ns)
-		return false;
+		return SWEEP_LATER;
 	if (dir.n)
 		ledger_get(e->ledger, dir, &belief);
-	*ret_gone = belief.state == LEDGER_ABSENT;
-	if (belief.state != LEDGER_CONFIRMED || !S_ISDIR(belief.fp.mode))
-		return false;
+	if (belief.state == LEDGER_ABSENT ||
+	    (belief.state == LEDGER_CONFIRMED && !S_ISDIR(belief.fp.mode)))
+		return SWEEP_NEVER;
+	if (belief.state == LEDGER_INTENDED && !pathset_has(e->set, dir) &&
+	    !pathset_has(e->set, probe.path))
+		return SWEEP_ASTRAY;
+	if (belief.state != LEDGER_CONFIRMED)
+		return SWEEP_LATER;
 	pathset_each(e->set, probe.path, sweep_is_sent, &probe);
-	return !probe.found;
+	return probe.found ? SWEEP_LATER : SWEEP_NOW;
+}
+
+/* Its directory stayed at the target when it was to go, and the name was not in that list: both are
+ * deleted once more. */
+static void sweep_look(struct engine *e, struct sweep *s, int64_t now_ns)
+{
+	struct bytes path = sweep_path(s);
+
+	s->not_before_ns = now_ns + ASTRAY_NS;
+	engine_put_look(e, path, s->born, now_ns, false, now_ns);
+	engine_put_look(e, path_parent(path), s->born, now_ns, false, now_ns);
 }
 
 void sweep_step(struct engine *e, int64_t now_ns)
 {
 	struct sweep *s, *next;
-	bool gone;
 
 	e->sweep_due = false;
 	if (now_ns < e->sweep_next_ns)
 		return;
 	HASH_ITER (hh, e->sweeps, s, next) {
-		e->sweep_due = sweep_is_due(e, s, now_ns, &gone);
-		if (e->sweep_due)
+		switch (sweep_when(e, s, now_ns)) {
+		case SWEEP_NOW:
+			e->sweep_due = true;
 			return;
-		if (gone)
+		case SWEEP_LATER:
+			break;
+		case SWEEP_NEVER:
 			sweep_over(e, s);
+			break;
+		case SWEEP_ASTRAY:
+			sweep_look(e, s, now_ns);
+			break;
+		}
 	}
 	e->sweep_next_ns = now_ns + WAIT_NS;
 }
@@ -293,14 +322,13 @@ static bool load_spared(struct engine *e, struct sweep_load *l)
 void sweep_load(struct engine *e, const struct flight *f, struct sweep_load *l, int64_t now_ns)
 {
 	struct sweep *s, *next;
-	bool gone;
 
 	l->cap = l->owned = l->count;
 	if (!e->sweeps || f->class != SESSION_DELETE)
 		return;
 	load_deleted(e, f, l);
 	HASH_ITER (hh, e->sweeps, s, next) {
-		if (l->count - f->marks < NAMES_MAX && sweep_is_due(e, s, now_ns, &gone))
+		if (l->count - f->marks < NAMES_MAX && sweep_when(e, s, now_ns) == SWEEP_NOW)
 			load_name(l, f, s);
 	}
 	if (load_spared(e, l))

@@ -293,8 +293,8 @@ void server_killed(struct world *w, const struct server *s)
 	char text[64];
 
 	if (!it || s->class == SESSION_DELETE || it->item.flags & WIRE_ITEM_STAMP || !it->exists ||
-	    !S_ISREG(it->seen.fp.mode) || it->done || s->target_id != w->target_id ||
-	    world_random(w, 2))
+	    !S_ISREG(it->seen.fp.mode) || it->item.flags & WIRE_ITEM_DIR || it->done ||
+	    s->target_id != w->target_id || world_random(w, 2))
 		return;
 	path = it->item.path;
 	dir = path_parent(path);
