@@ -77,8 +77,8 @@ static uint8_t flight_item_flags(const struct engine *e, const struct flight *f,
 		flags = S_ISDIR(known) && !e->types_unsure ? WIRE_ITEM_DIR : 0;
 	if (m->action == MARK_META)
 		flags |= WIRE_ITEM_META;
-	/* A group of links is sent whole. */
-	if (f->class == SESSION_CONTENT && (m->flags & MARK_SIGHT) && S_ISREG(known) && !m->link)
+	/* Of a group of links the worker leaves out all names or none. */
+	if (f->class == SESSION_CONTENT && (m->flags & MARK_SIGHT) && S_ISREG(known))
 		flags |= WIRE_ITEM_UNLESS_SAME;
 	return (uint8_t)flags;
 }
