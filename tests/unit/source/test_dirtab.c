@@ -121,7 +121,7 @@ static void random_operations_match_a_model(void **state)
 	char text[16];
 
 	(void)state;
-	print_message("seed %u\n", seed);
+	print_message("# seed %u\n", seed);
 	for (int round = 0; round < 40000; round++) {
 		unsigned i = (unsigned)rand_r(&seed) % N;
 
@@ -173,7 +173,7 @@ static void large_table_stays_below_100_bytes_each(void **state)
 			up = i % 100 ? n : DIRTAB_ROOT;
 	}
 	assert_int_equal(dirtab_count(t), N + 1);
-	print_message("%zu bytes a directory\n", dirtab_memory(t) / N);
+	print_message("# %zu bytes a directory\n", dirtab_memory(t) / N);
 	assert_true(dirtab_memory(t) / N < 100);
 	dirtab_free(t);
 }

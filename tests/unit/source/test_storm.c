@@ -139,7 +139,7 @@ static void run_storm(unsigned seed, int operations, int rounds)
 	struct storm storms[2];
 	atomic_int running;
 
-	print_message("seed %u\n", seed);
+	print_message("# seed %u\n", seed);
 	live_init(&l, NULL);
 	put(&l, "stays", "so that the root is never empty");
 	live_start(&l); /* the first crawl runs in the storm, too */
@@ -232,7 +232,7 @@ static void storm_with_overflows_ends_equal(void **state)
 	live_settle(&l);
 	live_assert_equal(&l);
 	live_audit(&l);
-	print_message("%llu overflows\n", (unsigned long long)l.progress.overflows);
+	print_message("# %llu overflows\n", (unsigned long long)l.progress.overflows);
 	assert_true(l.progress.overflows > 0);
 	live_assert_equal(&l);
 	live_stop(&l);
