@@ -137,7 +137,7 @@ void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wir
 	failure_gone(e, m->path);
 	if (f->class == SESSION_DELETE) {
 		ledger_confirm_gone(e->ledger, m->path);
-		sweep_deleted(e, f, m->path, false);
+		sweep_deleted(e, f, m->path);
 		zombie_intend(e, m->path, true);
 		flight_was_approved(e, m->path);
 		batch_ack(f->batch, i, now_ns);

@@ -229,7 +229,10 @@ static void flight_failed(struct engine *e, struct flight *f, size_t i,
 static void flight_kept(struct engine *e, struct flight *f, size_t i, int64_t now_ns)
 {
 	const struct mark *m = batch_mark(f->batch, i);
-	bool ours = flight_has_below(e, m->path);
+	bool ours;
+
+	sweep_kept(e, f, m->path, now_ns);
+	ours = flight_has_below(e, m->path);
 
 	if (ours && hold_with_children(e, m)) {
 		batch_drop(f->batch, i, now_ns);
@@ -243,7 +246,6 @@ static void flight_kept(struct engine *e, struct flight *f, size_t i, int64_t no
 	}
 	e->kept++;
 	ledger_confirm_gone(e->ledger, m->path);
-	sweep_deleted(e, f, m->path, true);
 	zombie_intend(e, m->path, true);
 	flight_was_approved(e, m->path);
 	failure_gone(e, m->path);

@@ -335,8 +335,11 @@ struct sweep_load {
 void sweep_add(struct engine *e, const struct mark *m);
 /* What was just confirmed is still to be swept: it stays intended (I11). */
 void sweep_intend(struct engine *e, struct bytes path, bool below);
-/* The path is gone at the target, and all below it; kept: it stays, with what is not ours in it. */
-void sweep_deleted(struct engine *e, const struct flight *f, struct bytes path, bool kept);
+/* The path is gone at the target, and all below it. */
+void sweep_deleted(struct engine *e, const struct flight *f, struct bytes path);
+/* It stays, with something in it. What is still to be swept below it, and was not in that list, is
+ * ours: it is intended and goes first. */
+void sweep_kept(struct engine *e, const struct flight *f, struct bytes path, int64_t now_ns);
 /* While a name is swept its new temporary file would go, too; and its directory, which is listed,
  * would be made anew (I6). */
 bool sweep_blocks(const struct engine *e, const struct mark *m);

@@ -94,16 +94,33 @@ void sweep_intend(struct engine *e, struct bytes path, bool below)
 	}
 }
 
-void sweep_deleted(struct engine *e, const struct flight *f, struct bytes path, bool kept)
+void sweep_deleted(struct engine *e, const struct flight *f, struct bytes path)
 {
 	struct sweep *s, *next;
 
 	HASH_ITER (hh, e->sweeps, s, next) {
 		bool carried = s->flight == f->id && !s->again;
 
-		if ((!kept && path_below(sweep_path(s), path)) ||
+		if (path_below(sweep_path(s), path) ||
 		    (carried && bytes_equal(sweep_path(s), path)))
 			sweep_free(e, s);
+	}
+}
+
+void sweep_kept(struct engine *e, const struct flight *f, struct bytes path, int64_t now_ns)
+{
+	struct sweep *s, *next;
+
+	HASH_ITER (hh, e->sweeps, s, next) {
+		struct bytes mine = sweep_path(s);
+		bool carried = s->flight == f->id && !s->again;
+
+		if (carried && bytes_equal(mine, path)) {
+			sweep_free(e, s);
+		} else if (!carried && path_below(mine, path)) {
+			sweep_intend(e, mine, false);
+			engine_put_look(e, mine, s->born, now_ns, false, now_ns);
+		}
 	}
 }
 
@@ -124,20 +141,6 @@ bool sweep_blocks(const struct engine *e, const struct mark *m)
 
 /* --- what goes with which list --- */
 
-struct sweep_probe {
-	struct bytes path;
-	bool found;
-};
-
-static bool sweep_is_sent(const struct mark *m, bool in_flight, void *arg)
-{
-	struct sweep_probe *probe = arg;
-
-	if (in_flight && m->action != MARK_LOOK && bytes_equal(m->path, probe->path))
-		probe->found = true;
-	return !probe->found;
-}
-
 enum sweep_when {
 	SWEEP_NOW,
 	SWEEP_LATER,
@@ -148,8 +151,7 @@ enum sweep_when {
 /* Now, if its directory is neither being made nor deleted, and nobody is sending it. */
 static enum sweep_when sweep_when(struct engine *e, const struct sweep *s, int64_t now_ns)
 {
-	struct bytes dir = path_parent(sweep_path(s));
-	struct sweep_probe probe = {.path = sweep_path(s)};
+	struct bytes path = sweep_path(s), dir = path_parent(path);
 	struct belief belief = {.state = LEDGER_CONFIRMED, .fp.mode = S_IFDIR};
 
 	if (s->flight || now_ns < s->not_before_ns)
@@ -160,16 +162,15 @@ static enum sweep_when sweep_when(struct engine *e, const struct sweep *s, int64
 	    (belief.state == LEDGER_CONFIRMED && !S_ISDIR(belief.fp.mode)))
 		return SWEEP_NEVER;
 	if (belief.state == LEDGER_INTENDED && !pathset_has(e->set, dir) &&
-	    !pathset_has(e->set, probe.path))
+	    !pathset_has(e->set, path))
 		return SWEEP_ASTRAY;
-	if (belief.state != LEDGER_CONFIRMED)
+	if (belief.state != LEDGER_CONFIRMED || pathset_flight(e->set, path) ||
+	    pathset_flight(e->set, dir))
 		return SWEEP_LATER;
-	pathset_each(e->set, probe.path, sweep_is_sent, &probe);
-	return probe.found ? SWEEP_LATER : SWEEP_NOW;
+	return SWEEP_NOW;
 }
 
-/* Its directory stayed at the target when it was to go, and the name was not in that list: both are
- * deleted once more. */
+/* Both are deleted once more. */
 static void sweep_look(struct engine *e, struct sweep *s, int64_t now_ns)
 {
 	struct bytes path = sweep_path(s);
