@@ -98,9 +98,9 @@ const struct config_key config_keys[] = {
          .help = "Content after which a batch is closed. A single larger file still goes."},
         {"timeout", ANYWHERE, JOB(timeout_ns), .type = CONFIG_DURATION, .preset = "30s",
          .min = 5 * SECOND, .max = 3600 * SECOND, .example = "60s",
-         .help = "A session without any progress for this long is given up. Sent to the target, "
-                 "too, "
-                 "in whole seconds."},
+         .help = "A session without any progress for this long is given up; one whose target only "
+                 "shows that it is alive, after ten minutes more and a second for each 4 MiB "
+                 "listed. Sent to the target, too, in whole seconds."},
         {"connect_timeout", ANYWHERE, JOB(connect_timeout_ns), .type = CONFIG_DURATION,
          .preset = "5s", .min = SECOND, .max = 300 * SECOND, .example = "2s",
          .help = "How long a connection may take, for each address of the host."},

@@ -91,3 +91,11 @@ void session_no_send(struct session *s)
 	mux_out_message_int(&s->out, MUX_NO_SEND, s->tasks->ndx);
 	finish(s);
 }
+
+void session_write_off(struct session *s, size_t index)
+{
+	if (s->state != SESSION_SERVING || s->dones || index >= s->nlisted)
+		return;
+	mux_out_message_int(&s->out, MUX_NO_SEND, (int32_t)s->place[index]);
+	session_check_output(s);
+}

@@ -266,10 +266,13 @@ void session_set_names(struct session *s, const struct session_id_name *users, s
 static void remember(struct session *s, const struct ordered *list, size_t n)
 {
 	s->listed = mem_array(n ? n : 1, sizeof(*s->listed));
+	s->place = mem_array(n ? n : 1, sizeof(*s->place));
 	s->nlisted = n;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		s->listed[i] = (struct listed){.caller = list[i].caller,
 		                               .regular = S_ISREG(list[i].e->mode)};
+		s->place[list[i].caller] = (uint32_t)i;
+	}
 }
 
 static int check_list(struct session *s, const struct session_entry *entries, size_t n,

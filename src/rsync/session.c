@@ -78,6 +78,7 @@ void session_free(struct session *s)
 	event_queue_done(&s->events);
 	list_drop_names(s);
 	free(s->listed);
+	free(s->place);
 	delta_free(s->delta);
 	free_tasks(s);
 	token_writer_free(s->tokens);
@@ -161,10 +162,12 @@ static int feed_framed(struct session *s, struct bytes in)
 		case MUX_PIECE_NONE:
 			return 0;
 		case MUX_PIECE_DATA:
+			s->news += piece.payload.n;
 			buf_add_bytes(&s->stream, piece.payload);
 			(void)serve_feed(s);
 			break;
 		case MUX_PIECE_MESSAGE:
+			s->news += piece.code != MUX_NOOP;
 			(void)messages_take(s, piece.code, piece.payload);
 			break;
 		}
@@ -301,6 +304,11 @@ uint64_t session_bytes_out(const struct session *s)
 uint64_t session_bytes_in(const struct session *s)
 {
 	return s->bytes_in;
+}
+
+uint64_t session_news(const struct session *s)
+{
+	return s->news;
 }
 
 bool session_list_begun(const struct session *s)

@@ -224,8 +224,16 @@ void session_answer_end(struct session *s);
 void session_answer_abort(struct session *s);
 /* Nothing was sent for it yet: MSG_NO_SEND. */
 void session_no_send(struct session *s);
+/* Entry `index` was answered, and the receiver has said that it failed. Of its two halves the one
+ * that asks is not told, counts the file among those under way for ever, and asks for nothing more
+ * while these are many; MSG_NO_SEND makes it let go. Changes nothing else, also where the file
+ * arrives after all. Without effect once all requests were made. */
+void session_write_off(struct session *s, size_t index);
 size_t session_output_pending(const struct session *s);
 uint64_t session_bytes_out(const struct session *s), session_bytes_in(const struct session *s);
+/* Grows with all that comes in once the frames have begun, but for what only keeps the connection
+ * alive. */
+uint64_t session_news(const struct session *s);
 /* Any list byte has been handed out by session_output()/session_sent(). */
 bool session_list_begun(const struct session *s);
 

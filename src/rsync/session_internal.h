@@ -77,6 +77,7 @@ struct session {
 	enum strong_id strong;
 	unsigned peer_timeout_s;
 	uint64_t bytes_in;
+	uint64_t news; /* bytes and messages that are no keepalive */
 
 	struct buf raw; /* before the multiplexing starts; [0, raw_at) is understood */
 	size_t raw_at;
@@ -93,6 +94,7 @@ struct session {
 	} users, groups;
 	uint64_t list_at; /* output offset of the list's first byte; UINT64_MAX: none */
 	struct listed *listed;
+	uint32_t *place; /* the caller's index -> that of the wire */
 	size_t nlisted;
 
 	struct ndx_state ndx_in, ndx_out;

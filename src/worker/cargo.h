@@ -34,6 +34,7 @@ struct part {
 	bool moved;      /* differs from fp since it was listed (I3) */
 	bool redo;       /* was asked for a second time: its SUCCESS comes after the phase */
 	bool success;    /* SUCCESS came; its item may still follow */
+	bool lost;       /* was answered and written off: an error names it */
 	bool differs;    /* compare: the target has it otherwise */
 	bool kept;       /* deletion: reported as not empty */
 	bool blocked;    /* an error names it that also concerns what lies below */

@@ -17,6 +17,11 @@
 #define HANDSHAKE_DEFAULT_S 15
 #define KEEPALIVE_MAX_S     20
 #define EOF_WAIT_S          10
+/* A receiver that compares, flushes or only hashes sends nothing else but empty frames meanwhile;
+ * so does one that waits for ever. */
+#define LULL_S           600
+#define LULL_BYTES_PER_S (4u << 20) /* of all that was listed: a disk that is slow and busy */
+#define LULL_SPARE_MAX_S (7 * 86400)
 
 static int64_t timeout_ns(const struct link *l)
 {
@@ -33,6 +38,19 @@ static int64_t patience_ns(const struct link *l)
 	int64_t least = timeout_ns(l) + PATIENCE_MARGIN_S * NS_PER_S;
 
 	return asked > least ? asked : least;
+}
+
+static int64_t lull_spare_ns(const struct manifest *list)
+{
+	static const uint64_t max = (uint64_t)LULL_SPARE_MAX_S * LULL_BYTES_PER_S;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < list->count && bytes < max; i++) {
+		uint64_t size = S_ISREG(list->entries[i].mode) ? list->entries[i].size : 0;
+
+		bytes += size < max ? size : max;
+	}
+	return (int64_t)((bytes < max ? bytes : max) / LULL_BYTES_PER_S) * NS_PER_S;
 }
 
 static void prepare_socket(struct link *l)
@@ -294,6 +312,14 @@ static void become_ready(struct link *l, int64_t now_ns)
 	link_wrote(l, now_ns);
 }
 
+static void take_message(struct link *l, const struct session_event *ev)
+{
+	struct blame named = {0};
+
+	if (verdict_message(l->cargo, ev->level, ev->text, &named))
+		supply_failed(l->session, l->cargo, &named);
+}
+
 static void take_event(struct link *l, const struct session_event *ev)
 {
 	struct cargo *c = l->cargo;
@@ -327,7 +353,7 @@ static void take_event(struct link *l, const struct session_event *ev)
 		verdict_success(c, part);
 		break;
 	case SESSION_EV_MESSAGE:
-		verdict_message(c, ev->level, ev->text);
+		take_message(l, ev);
 		break;
 	case SESSION_EV_PHASE:
 		verdict_phase(c);
@@ -383,6 +409,7 @@ static void send_list(struct link *l, const struct manifest *list, int64_t now_n
 	struct err err = {0};
 	int r = 0;
 
+	l->lull_spare_ns = lull_spare_ns(list);
 	if (list->count && l->cargo->unsettled) {
 		names_tell(l->env->names, l->session, &l->env->setup, list, now_ns);
 		r = session_list(l->session, list->entries, list->count, list->rules, list->rules_n,
@@ -466,8 +493,20 @@ void link_close(struct link *l, int64_t now_ns)
 
 void link_progress(struct link *l, int64_t now_ns)
 {
-	if (l->state == LINK_CARRYING)
-		l->deadline_ns = now_ns + patience_ns(l);
+	if (l->state != LINK_CARRYING)
+		return;
+	l->deadline_ns = now_ns + patience_ns(l);
+	l->lull_ns = l->deadline_ns + LULL_S * NS_PER_S + l->lull_spare_ns;
+}
+
+void link_kept_alive(struct link *l, int64_t now_ns)
+{
+	int64_t until_ns = now_ns + patience_ns(l);
+
+	if (until_ns > l->lull_ns)
+		until_ns = l->lull_ns;
+	if (l->state == LINK_CARRYING && until_ns > l->deadline_ns)
+		l->deadline_ns = until_ns;
 }
 
 /* The silence after which the server would hang up decides when an empty frame is due. */

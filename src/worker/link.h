@@ -56,11 +56,13 @@ struct link {
 	struct supply supply;
 	struct checksums *checksums; /* files are read before the list goes */
 	int64_t deadline_ns;
-	int64_t keepalive_ns; /* when an empty frame is due, INT64_MAX: never */
-	bool only_keepalive;  /* all that is to be written is an empty frame */
-	bool peer_gone;       /* end of file or reset was received */
-	enum trouble trouble; /* why it gave up */
-	char *last_error;     /* the server's words outside of a batch */
+	int64_t lull_ns;       /* CARRYING: until then keepalives extend it */
+	int64_t lull_spare_ns; /* what the listed bytes may add to a lull */
+	int64_t keepalive_ns;  /* when an empty frame is due, INT64_MAX: never */
+	bool only_keepalive;   /* all that is to be written is an empty frame */
+	bool peer_gone;        /* end of file or reset was received */
+	enum trouble trouble;  /* why it gave up */
+	char *last_error;      /* the server's words outside of a batch */
 };
 
 /* Takes fd. The handshake's deadline starts now (CLOCK_BOOTTIME, as all times here). */
@@ -94,6 +96,8 @@ void link_write(struct link *l, int64_t now_ns);
 void link_ended(struct link *l, int error, int64_t now_ns);
 /* Bytes went either way. */
 void link_progress(struct link *l, int64_t now_ns);
+/* Nothing came but what keeps the connection alive. */
+void link_kept_alive(struct link *l, int64_t now_ns);
 void link_wrote(struct link *l, int64_t now_ns);
 void link_take_events(struct link *l, int64_t now_ns);
 

@@ -23,6 +23,7 @@ static void acknowledge_at_once(const struct link *l)
 void link_read(struct link *l, int64_t now_ns)
 {
 	for (int i = 0; i < READS_MAX && l->fd >= 0; i++) {
+		uint64_t news = session_news(l->session);
 		ssize_t n = recv(l->fd, l->env->input, LINK_READ_BYTES, 0);
 
 		if (n < 0 && errno == EINTR)
@@ -36,8 +37,11 @@ void link_read(struct link *l, int64_t now_ns)
 		acknowledge_at_once(l);
 		if (l->state == LINK_ZOMBIE || l->state == LINK_OVER)
 			continue;
-		link_progress(l, now_ns);
 		(void)session_feed(l->session, (struct bytes){l->env->input, (size_t)n});
+		if (session_news(l->session) != news)
+			link_progress(l, now_ns);
+		else
+			link_kept_alive(l, now_ns);
 		/* Events are taken before more is fed: their number stays that of one buffer. */
 		link_take_events(l, now_ns);
 		if ((size_t)n < LINK_READ_BYTES)

@@ -101,6 +101,32 @@ void supply_request(struct supply *v, struct session *s, struct cargo *c, struct
 	session_answer_begin(s, size);
 }
 
+static bool under_way(const struct part *part)
+{
+	return (part->flags & WIRE_DATA_SENT) && !part->settled && !part->success && !part->lost;
+}
+
+void supply_failed(struct session *s, struct cargo *c, const struct blame *named)
+{
+	if (c->no_ack) /* nothing is counted then */
+		return;
+	for (size_t i = 0; i < named->n; i++) {
+		if (under_way(named->parts[i])) {
+			named->parts[i]->lost = true;
+			session_write_off(s, named->parts[i]->entry);
+		}
+	}
+	/* It is the number that matters, so any may stand in for the one that is not known, and
+	 * fail itself later; but in place of a name of several the receiver would ask for the next.
+	 */
+	for (size_t i = 0; named->n == 0 && i < c->parts_n; i++) {
+		if (under_way(&c->parts[i]) && !c->parts[i].group) {
+			session_write_off(s, c->parts[i].entry);
+			break;
+		}
+	}
+}
+
 /* The names of one inode have moved together. */
 static void mark_moved(struct cargo *c, struct part *part)
 {

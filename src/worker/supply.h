@@ -9,7 +9,7 @@
 #define WORKER_SUPPLY_H
 
 #include "rsync/sums.h"
-#include "worker/cargo.h"
+#include "worker/blame.h"
 
 #define SUPPLY_SLICE_BYTES   (256u << 10)
 #define SUPPLY_PENDING_BYTES (1u << 20) /* of output, above which reading pauses */
@@ -28,6 +28,10 @@ void supply_request(struct supply *v, struct session *s, struct cargo *c, struct
                     const struct session_event *ev);
 /* Reads and answers one slice through `buffer` of SUPPLY_SLICE_BYTES. */
 void supply_slice(struct supply *v, struct session *s, struct cargo *c, char *buffer);
+/* The receiver has told of a failure: of `named`, or of something that is not known. What of it was
+ * answered is written off, for stock receivers ask for nothing more while 50 files are under way,
+ * or 10 that hold 128 KiB, and one that failed stays among them (session_write_off). */
+void supply_failed(struct session *s, struct cargo *c, const struct blame *named);
 /* The listed file itself, and its size now; or -errno. */
 int supply_open(const struct cargo *c, const struct part *part, uint64_t *size);
 /* Answers a part that could not be opened or read. */

@@ -4,7 +4,6 @@
 
 #include "base/mem.h"
 #include "base/path.h"
-#include "worker/blame.h"
 #include "worker/walk.h"
 
 /* What says that a stamp's content is another. */
@@ -62,9 +61,9 @@ static struct bytes trimmed(struct bytes s)
 	return s;
 }
 
-void verdict_message(struct cargo *c, enum session_level level, struct bytes text)
+bool verdict_message(struct cargo *c, enum session_level level, struct bytes text,
+                     struct blame *ret)
 {
-	struct blame blame;
 	struct part *kept = blame_kept(c, text);
 	bool attributes = blame_attributes_only(text);
 
@@ -73,27 +72,28 @@ void verdict_message(struct cargo *c, enum session_level level, struct bytes tex
 		kept->kept = true;
 		if (!kept->text)
 			cargo_blame(kept, text, TROUBLE_NONE);
-		return;
+		return false;
 	}
 	if (blame_skips_deletions(text))
 		level = SESSION_ERROR;
 	if (level != SESSION_ERROR && level != SESSION_ERROR_XFER)
-		return;
+		return false;
 	/* The last words of a server that gives up name no cause: the line before them does. */
 	if (blame_is_echo(text) && c->last_error)
-		return;
+		return false;
 	remember(&c->last_error, text);
 	if (blame_is_echo(text))
-		return;
-	blame_find(&blame, c, text);
-	for (size_t i = 0; i < blame.n; i++) {
-		cargo_blame(blame.parts[i], text, blame_trouble(text));
-		blame.parts[i]->kept = false;
+		return false;
+	blame_find(ret, c, text);
+	for (size_t i = 0; i < ret->n; i++) {
+		cargo_blame(ret->parts[i], text, blame_trouble(text));
+		ret->parts[i]->kept = false;
 		if (!attributes)
-			blame.parts[i]->blocked = true;
+			ret->parts[i]->blocked = true;
 	}
-	if (blame.n == 0 && !c->complaint)
+	if (ret->n == 0 && !c->complaint)
 		remember(&c->complaint, text);
+	return !attributes;
 }
 
 static void fail(struct cargo *c, struct part *part, const char *reason)

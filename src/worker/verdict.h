@@ -8,7 +8,7 @@
 #ifndef WORKER_VERDICT_H
 #define WORKER_VERDICT_H
 
-#include "worker/cargo.h"
+#include "worker/blame.h"
 
 void verdict_item(struct cargo *c, struct part *part, unsigned iflags);
 /* A request for a stamp's content, which must not be served: proven or not (docs/ARCHITECTURE.md,
@@ -18,7 +18,9 @@ void verdict_success(struct cargo *c, struct part *part);
 /* A session that compares and tells extras names what was not listed; what the tree has by now is
  * none. */
 void verdict_extra(struct cargo *c, struct bytes path, bool is_dir);
-void verdict_message(struct cargo *c, enum session_level level, struct bytes text);
+/* True: an error that is not only about attributes. `ret`: what it names, maybe nothing. */
+bool verdict_message(struct cargo *c, enum session_level level, struct bytes text,
+                     struct blame *ret);
 /* The second DONE: settles everything but files that may still be repeated or confirmed. */
 void verdict_phase(struct cargo *c);
 /* The goodbye is complete: settles these, too. */

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from harness import proc, sandbox
 from harness.daemon import EXIT_REMAINS
+from harness.tree import assert_equal
 
 LOGIN_RETRY_MS = (200_000, 376_000)  # 5 min, give or take a quarter
 
@@ -276,3 +277,33 @@ def test_file_excluded_by_the_server_named_without_a_hot_loop(box):
     sessions = ls.job()["sessions"]
     assert proc.stays(lambda: ls.job()["sessions"] <= sessions + 3, 3)
     assert os.path.exists(server.path + "/d000/f00001")
+
+
+@pytest.mark.root
+def test_hundreds_of_failing_files_are_named_stop_no_others_and_heal(box):
+    """Stock rsync asks for nothing more while 50 files are under way, counts the failed ones among them, and both ends
+    wait for ever; a plain `rsync --remove-source-files` does."""
+    src, server = box.dir("src"), box.rsyncd(uid="nobody", gid="nogroup", use_chroot="no")
+    box.fill(src + "/sealed", 200)
+    box.fill(src + "/zopen", 300)
+    box.write(src + "/sealed/linked", b"1")
+    os.link(src + "/sealed/linked", src + "/sealed/again")
+    for at, dirs, files in os.walk(src):
+        for name in [".", *dirs, *files]:
+            os.chown(os.path.join(at, name), 65534, 65534)
+    os.chown(server.path, 65534, 65534)
+    for at, _, _ in os.walk(src + "/sealed"):
+        os.mkdir(server.path + at[len(src):])
+    ls = box.lockstep(src, [server], sets=server.options)
+    ls.until_job(lambda j: j["failed"] >= 202 and j["confirmed_files"] >= 300, 20, "each confirmed or failed")
+    said = ls.remains(20)
+    assert "sealed/d000/f00000: " in said and "sealed/d003/f00199: " in said and "Permission denied" in said
+    assert_equal(src + "/zopen", server.path + "/zopen")
+    box.write(src + "/zopen/later", b"1")
+    os.chown(src + "/zopen/later", 65534, 65534)
+    proc.until(lambda: os.path.exists(server.path + "/zopen/later"), 20, "a later change there", on=[server.path + "/zopen"])
+    for at, _, _ in os.walk(server.path + "/sealed"):
+        os.chown(at, 65534, 65534)
+    ls.until_job(lambda j: j["failed"] == 0, 70, "healed")
+    ls.settle(20)
+    box.check_equal(src, server)

@@ -49,9 +49,16 @@ static uint8_t result_of(const struct cargo *c, uint32_t item)
 	return 0;
 }
 
+static bool message(struct cargo *c, enum session_level level, const char *text)
+{
+	struct blame named;
+
+	return verdict_message(c, level, bytes_of(text), &named);
+}
+
 static void error(struct cargo *c, const char *text)
 {
-	verdict_message(c, SESSION_ERROR_XFER, bytes_of(text));
+	(void)message(c, SESSION_ERROR_XFER, text);
 }
 
 #define FILES "a", "a/b", "a/b/.hidden", "a/b/c d", "new\nline", "q\"u\"o", "x: y", "\xff"
@@ -204,7 +211,7 @@ static void skipped_deletions_fail_although_said_as_information(void **state)
 	struct cargo *c = make(paths, kinds, 1);
 
 	(void)state;
-	verdict_message(c, SESSION_INFO, BYTES("IO error encountered -- skipping file deletion\n"));
+	(void)message(c, SESSION_INFO, "IO error encountered -- skipping file deletion\n");
 	verdict_phase(c);
 	assert_int_equal(result_of(c, 0), WIRE_FAILED);
 	cargo_free(c);
@@ -219,8 +226,8 @@ static void kept_directory_above_a_failed_deletion_fails(void **state)
 	(void)state;
 	error(c, "rsync: [generator] delete_file: unlink(\"/t/d/x\") failed: Operation (1)");
 	error(c, "rsync: delete_file: unlink \"/t/d/x\" failed: Operation not permitted (1)");
-	verdict_message(c, SESSION_INFO, BYTES("cannot delete non-empty directory: d"));
-	verdict_message(c, SESSION_INFO, BYTES("cannot delete non-empty directory: e"));
+	(void)message(c, SESSION_INFO, "cannot delete non-empty directory: d");
+	(void)message(c, SESSION_INFO, "cannot delete non-empty directory: e");
 	verdict_phase(c);
 	assert_int_equal(result_of(c, 0), WIRE_FAILED);
 	assert_int_equal(result_of(c, 1), WIRE_FAILED);
