@@ -301,7 +301,9 @@ int serve_feed(struct session *s)
 
 	if (s->list_at == UINT64_MAX)
 		return session_breach(s, "an answer before there was a list");
-	while (rc == 0 && cursor_left(&in) && s->state != SESSION_CLOSED) {
+	/* Of no sums the last one has come already: nothing else may follow for a long time. */
+	while (rc == 0 && (cursor_left(&in) || s->step != SERVE_INDEX) &&
+	       s->state != SESSION_CLOSED) {
 		rc = s->step == SERVE_INDEX ? take_index(s, &in) : take_sums(s, &in);
 		/* An incomplete item is read again from its start, sums are taken one by one. */
 		if (rc == 0 || (rc == -EAGAIN && s->step != SERVE_INDEX))

@@ -117,6 +117,20 @@ static void endless_items_of_a_file_are_a_breach(void **state)
 	assert_breach(s);
 }
 
+/* The receiver may have nothing more to say until it is answered. */
+static void request_with_nothing_behind_it_is_handed_out(void **state)
+{
+	struct session *s = serving();
+	struct session_event ev;
+
+	(void)state;
+	say_data(s, BYTES("\1\0\xa0" HEAD0));
+	session_next(s, &ev);
+	assert_int_equal(ev.kind, SESSION_EV_REQUEST);
+	assert_int_equal(ev.index, 1);
+	session_free(s);
+}
+
 /* A stock receiver asks late for a link whose first name failed, and does not listen any more. */
 static void request_after_the_end_is_not_answered(void **state)
 {
@@ -474,6 +488,7 @@ int main(void)
 	        cmocka_unit_test(item_outside_the_list_is_a_breach),
 	        cmocka_unit_test(third_request_for_a_file_is_a_breach),
 	        cmocka_unit_test(endless_items_of_a_file_are_a_breach),
+	        cmocka_unit_test(request_with_nothing_behind_it_is_handed_out),
 	        cmocka_unit_test(request_after_the_end_is_not_answered),
 	        cmocka_unit_test(ends_without_end_are_harmless),
 	        cmocka_unit_test(message_out_of_bounds_is_a_breach),
