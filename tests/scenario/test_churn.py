@@ -21,13 +21,13 @@ SIMPLE = (
 )
 WITHOUT_LINKS = ("plain", "odd", "git", "sqlite")
 WITH_LINKS = WITHOUT_LINKS + ("links",)
-# Where the product stands: single seeds converge, a long run at full speed does not always. What is left over is a name
-# that was linked, moved and removed within the same moment, or the time of its directory; an audit finds it.
-NOT_YET = pytest.mark.xfail(strict=False, reason="a long churn at full speed does not always converge before an audit")
+# Where the product stands: with hard links a long run at full speed does not always converge. What is left over is
+# content or a link of a name that was linked, written, moved and removed within the same moment; an audit finds it.
+NOT_YET = pytest.mark.xfail(strict=False, reason="hard links at full speed do not always converge before an audit")
 LONG = pytest.mark.skipif(not os.environ.get("LOCKSTEP_SOAK"), reason="set LOCKSTEP_SOAK=1: takes many minutes")
 LINKS = (
     pytest.param(WITHOUT_LINKS, id="without-links"),
-    pytest.param(WITH_LINKS, id="with-links"),
+    pytest.param(WITH_LINKS, id="with-links", marks=NOT_YET),
 )
 
 
@@ -38,7 +38,6 @@ def churned(src, seed, profiles=WITHOUT_LINKS, **how):
         raise AssertionError(f"churn with seed {seed} itself failed: {e}") from e
 
 
-@NOT_YET
 @pytest.mark.limit(300)
 @pytest.mark.parametrize("profiles", LINKS)
 @pytest.mark.parametrize("kind", KINDS)
@@ -68,7 +67,6 @@ def test_churn_of_creates_rewrites_and_removals_equal(box, kind):
         box.check_equal(src, server)
 
 
-@NOT_YET
 def test_churn_three_targets_at_once_all_equal(box):
     """A build that takes a mark away when the first target has confirmed it fails here."""
     src, servers = box.dir("src"), [box.server(kind) for kind in KINDS]
@@ -81,7 +79,6 @@ def test_churn_three_targets_at_once_all_equal(box):
             box.check_equal(src, server)
 
 
-@NOT_YET
 @pytest.mark.parametrize("kind", KINDS)
 def test_churn_begun_before_the_first_sync_ended_equal(box, kind):
     """A build that watches only after its first sync, or syncs without watching, loses what changes meanwhile."""
