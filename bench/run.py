@@ -5,12 +5,12 @@ a password on loopback, tmpfs to tmpfs. Prints a Markdown table.
     W1  single 10 KB files on an idle system: from close until visible at the target
     W2  files of 10 to 100 KB by 8 writers into 20 directories
     W3  50,000 files of 1 to 4 KB in 2,000 new directories
-    W4  W1's files beside a second target: one that never answers, one at 256 kbit/s with a big file before it
     W5  rename of a directory of 10,000 files, 1 GB
     W6  restart on 100,000 directories and 1,000,000 files in sync
     W7  idle; then one change in that tree
     W8  rm -rf of 50,000 files
     W9  10,000 rewrites of one file; 24 rewrites of the same size within one second
+    W11 W1's files beside a second target: one that never answers, one at 256 kbit/s with a big file before it
 
 A peer's time runs from the start of the work, the limit's is that of the rsync alone. `>` marks a time limit."""
 
@@ -177,7 +177,7 @@ class Bench:
     def w4(self, peers):
         """Only of peers that take several targets from one process."""
         kinds = ("alone", "beside one that is silent", "beside one that is slow")
-        metrics = [f"W4 latency p95 ms, {k}" for k in kinds] + [f"W4 p95 to alone, {k}" for k in kinds[1:]]
+        metrics = [f"W11 latency p95 ms, {k}" for k in kinds] + [f"W11 p95 to alone, {k}" for k in kinds[1:]]
         p95 = {}
 
         def body(peer, src, server, put, home):
@@ -195,7 +195,7 @@ class Bench:
             for kind, metric in zip(kinds[1:], metrics[3:]):
                 put(metric, p95[kind] / p95["alone"])
 
-        self.each("W4", [p for p in peers if PEERS[p].several], metrics, body)
+        self.each("W11", [p for p in peers if PEERS[p].several], metrics, body)
 
     def second_target(self, kind, src, home):
         if kind.endswith("silent"):
@@ -429,7 +429,7 @@ def machine():
 
 
 def main():
-    rows = ("W1", "W2", "W3", "W4", "W5", "W6", "W8", "W9")
+    rows = ("W1", "W2", "W3", "W5", "W6", "W8", "W9", "W11")
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rows", default=",".join(rows), help="comma list; W7 comes with W6")
     p.add_argument("--peers", default=",".join(PEERS), help="comma list of " + ", ".join(PEERS))

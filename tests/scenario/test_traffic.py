@@ -50,7 +50,7 @@ class Bad:
 @pytest.mark.parametrize("trouble", ("silent", "refusing", "slow", "frozen"))
 def test_healthy_target_takes_each_change_as_if_alone_beside_a_bad_one(box, trouble):
     """A build with one queue, one worker or one barrier for all targets goes at the pace of the slowest: here that pace is
-    never. What a bad target costs in time, `bench/run.py --rows W4` measures."""
+    never. What a bad target costs in time, `bench/run.py --rows W11` measures."""
     count, data = 100, os.urandom(200_000)  # minutes for each at the pace of the slow one
     src, good, bad = box.dir("src"), box.rsyncd(name="good"), Bad(box, trouble)
     ls = box.lockstep(src, [good, bad.url])
