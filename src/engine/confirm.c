@@ -78,53 +78,6 @@ void flight_was_approved(struct engine *e, struct bytes path)
 	brake_forgive(&e->brake, 1);
 }
 
-enum { NAMES_ASKED = 64 };
-
-struct flight_names {
-	struct buf paths; /* le16 length, path */
-	size_t n;
-};
-
-static bool flight_add_name(struct bytes path, void *arg)
-{
-	struct flight_names *names = arg;
-
-	buf_add_le16(&names->paths, (uint16_t)path.n);
-	buf_add_bytes(&names->paths, path);
-	return ++names->n < NAMES_ASKED;
-}
-
-/* A name that turned out to have other links than it was looked at with, or whose partner was
- * confirmed when it had one, was sent without the others: the target has a copy. They are sent
- * together. */
-static void flight_join(struct engine *e, const struct mark *m, const struct fingerprint *fp,
-                        int64_t now_ns)
-{
-	struct mark joint = {
-	        .action = MARK_META, .born = m->born, .since_ns = m->since_ns, .link = fp->ino};
-	bool apart = fp->nlink > 1 && m->link != fp->ino;
-	struct flight_names names = {.n = 0};
-	struct cursor c;
-
-	buf_init(&names.paths, 1u << 20);
-	ledger_aliases(e->ledger, fp->dev, fp->ino, flight_add_name, &names);
-	for (c = cursor_of(buf_bytes(&names.paths)); !apart && cursor_left(&c);) {
-		struct bytes path = cursor_take(&c, cursor_le16(&c));
-		struct belief b;
-
-		if (bytes_equal(path, m->path) || pathset_has(e->set, path))
-			continue;
-		ledger_get(e->ledger, path, &b);
-		apart = (b.state & LEDGER_CONFIRMED) && (fp->nlink == 1 || b.fp.nlink == 1);
-	}
-	for (c = cursor_of(buf_bytes(&names.paths)); apart && cursor_left(&c);) {
-		joint.path = cursor_take(&c, cursor_le16(&c));
-		if (bytes_equal(joint.path, m->path) || !pathset_has(e->set, joint.path))
-			pathset_put(e->set, &joint, now_ns);
-	}
-	buf_done(&names.paths);
-}
-
 void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wire_result_item *r,
                   int64_t now_ns)
 {
@@ -154,7 +107,7 @@ void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wir
 		return;
 	}
 	if ((r->fp.nlink > 1 || (m->flags & MARK_FRESH)) && !S_ISDIR(r->fp.mode))
-		flight_join(e, m, &r->fp, now_ns);
+		group_join(e, m, &r->fp, now_ns);
 	/* A name that joins its other links is made anew, too. */
 	if ((r->flags & WIRE_WAS_NEW) && f->known[item] == (r->fp.mode & S_IFMT) &&
 	    (S_ISDIR(r->fp.mode) || r->fp.nlink == 1))

@@ -154,6 +154,8 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 	f->mark_of = mem_array(n + 2, sizeof(*f->mark_of));
 	f->known = mem_array(n + 2, sizeof(*f->known));
 	f->born = batch ? flight_born(batch) : 0;
+	if (batch && f->class != SESSION_DELETE)
+		group_hold_parts(e, batch, now_ns);
 	f->marks = count = flight_collect(e, f, items, now_ns);
 	load = (struct sweep_load){.items = items, .count = count};
 	sweep_load(e, f, &load, now_ns);

@@ -277,6 +277,16 @@ void context_result(struct engine *e, struct flight *f, const struct wire_result
 /* `unknown`: the session broke off, so what was not reported may be at the target. */
 void context_end(struct engine *e, struct flight *f, bool unknown, int64_t now_ns);
 
+/* group.c */
+/* A name that turned out to have other links than it was looked at with, or whose partner was
+ * confirmed when it had one, was sent without the others: the target has a copy. They are sent
+ * together. */
+void group_join(struct engine *e, const struct mark *m, const struct fingerprint *fp,
+                int64_t now_ns);
+/* What is about to be sent without a name that the target has for the same inode goes back, and
+ * that name is marked: it was confirmed after the look. */
+void group_hold_parts(struct engine *e, struct batch *batch, int64_t now_ns);
+
 /* confirm.c */
 /* False: not recorded, because names are believed held below what is no directory. */
 bool flight_confirm(struct engine *e, const struct mark *m, const struct wire_result_item *r,

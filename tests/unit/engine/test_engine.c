@@ -610,6 +610,25 @@ static void content_stays_due_while_a_deletion_waits(void **state)
 	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
 }
 
+/* The other name was confirmed between the look and the batch. */
+static void name_of_an_inode_is_not_sent_without_those_confirmed_meanwhile(void **state)
+{
+	struct rig *r = *state;
+	struct mark m = {.path = BYTES("a"), .action = MARK_CONTENT, .born = 1, .link = 77};
+	struct fingerprint fp = {.mode = S_IFREG | 0644, .nlink = 2, .ino = 77, .size = 3};
+
+	ledger_confirm(r->ledger, BYTES("a"), &fp);
+	ledger_confirm(r->ledger, BYTES("b"), &fp);
+	m.since_ns = r->now_ns;
+	engine_marks(r->engine, &m, 1, r->now_ns);
+	rig_run(r);
+	assert_non_null(rig_find(r, "a"));
+	assert_ptr_equal(rig_find(r, "a"), rig_find(r, "b"));
+	assert_int_equal(rig_find(r, "a")->class, SESSION_CONTENT);
+	rig_confirm_all(r);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
 #define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -643,6 +662,7 @@ int main(void)
 	        TEST(deletion_goes_by_the_type_that_was_confirmed_last, setup),
 	        TEST(ctime_that_nobody_looked_at_is_not_confirmed_with_attributes, setup),
 	        TEST(content_stays_due_while_a_deletion_waits, setup),
+	        TEST(name_of_an_inode_is_not_sent_without_those_confirmed_meanwhile, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,105 @@
+/*
+ * group: the names of one inode go together (I6). A list in which one is missing could replace the
+ * inode under the others and leave that one behind with the old content.
+ */
+#include "base/mem.h"
+#include "engine/internal.h"
+
+/* Of larger groups the first ones: the look that made a mark has marked them all. */
+enum { NAMES_ASKED = 256, NAMES_BYTES = 1 << 20 };
+
+struct group_names {
+	struct buf paths; /* le16 length, path */
+	size_t n;
+};
+
+static bool group_add_name(struct bytes path, void *arg)
+{
+	struct group_names *names = arg;
+
+	buf_add_le16(&names->paths, (uint16_t)path.n);
+	buf_add_bytes(&names->paths, path);
+	return ++names->n < NAMES_ASKED && names->paths.n < NAMES_BYTES - PATH_BYTES_MAX - 2;
+}
+
+/* The names that the target is believed to have for an inode; buf_done() the paths. */
+static void group_read(struct engine *e, struct group_names *names, uint64_t dev, uint64_t ino)
+{
+	*names = (struct group_names){.n = 0};
+	buf_init(&names->paths, NAMES_BYTES);
+	ledger_aliases(e->ledger, dev, ino, group_add_name, names);
+}
+
+static struct bytes group_next(struct cursor *c)
+{
+	return cursor_take(c, cursor_le16(c));
+}
+
+void group_join(struct engine *e, const struct mark *m, const struct fingerprint *fp,
+                int64_t now_ns)
+{
+	struct mark joint = {
+	        .action = MARK_META, .born = m->born, .since_ns = m->since_ns, .link = fp->ino};
+	bool apart = fp->nlink > 1 && m->link != fp->ino;
+	struct group_names names;
+	struct cursor c;
+
+	group_read(e, &names, fp->dev, fp->ino);
+	for (c = cursor_of(buf_bytes(&names.paths)); !apart && cursor_left(&c);) {
+		struct bytes path = group_next(&c);
+		struct belief b;
+
+		if (bytes_equal(path, m->path) || pathset_has(e->set, path))
+			continue;
+		ledger_get(e->ledger, path, &b);
+		apart = (b.state & LEDGER_CONFIRMED) && (fp->nlink == 1 || b.fp.nlink == 1);
+	}
+	for (c = cursor_of(buf_bytes(&names.paths)); apart && cursor_left(&c);) {
+		joint.path = group_next(&c);
+		if (bytes_equal(joint.path, m->path) || !pathset_has(e->set, joint.path))
+			pathset_put(e->set, &joint, now_ns);
+	}
+	buf_done(&names.paths);
+}
+
+/* Marks the names that were confirmed since the look that made the mark. True when there were any.
+ */
+static bool group_complete(struct engine *e, const struct mark *m, int64_t now_ns)
+{
+	struct mark joint = {
+	        .action = MARK_META, .born = m->born, .since_ns = m->since_ns, .link = m->link};
+	struct group_names names;
+	struct belief b;
+	bool some = false;
+
+	ledger_get(e->ledger, m->path, &b);
+	if (!(b.state & LEDGER_CONFIRMED)) /* a tree is on one file system, as a rule */
+		ledger_get(e->ledger, (struct bytes){0}, &b);
+	group_read(e, &names, b.fp.dev, m->link);
+	for (struct cursor c = cursor_of(buf_bytes(&names.paths)); cursor_left(&c);) {
+		joint.path = group_next(&c);
+		if (pathset_has(e->set, joint.path))
+			continue; /* in this batch, or about to be told something else */
+		pathset_put(e->set, &joint, now_ns);
+		some = true;
+	}
+	buf_done(&names.paths);
+	return some;
+}
+
+void group_hold_parts(struct engine *e, struct batch *batch, int64_t now_ns)
+{
+	size_t n = batch_count(batch);
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t link = batch_mark(batch, i)->link;
+
+		if (!link || !batch_open(batch, i) || batch_mark(batch, i)->action == MARK_META ||
+		    !group_complete(e, batch_mark(batch, i), now_ns))
+			continue;
+		for (size_t k = 0; k < n; k++) {
+			if (batch_open(batch, k) && batch_mark(batch, k)->link == link)
+				batch_nack(batch, k, batch_mark(batch, k)->action, now_ns, now_ns);
+		}
+	}
+}
