@@ -194,7 +194,7 @@ bool batch_open(const struct batch *b, size_t i)
 }
 
 /* What is known about names under a directory that is no directory any more is stale, and so is
- * what was found at a name whose deletion was on its way. */
+ * what was found at a name whose deletion was on its way. That a name is gone stays true. */
 static void turn_stale(struct pathset *set, const struct entry *done)
 {
 	struct node *top = done->node, *node = top;
@@ -205,7 +205,7 @@ static void turn_stale(struct pathset *set, const struct entry *done)
 	    top->pending->mark.action != MARK_DELETE)
 		pending_turn_look(set, top->pending);
 	while ((node = node_next(node, top, node->pending_below > 0))) {
-		if (node->pending)
+		if (node->pending && node->pending->mark.action != MARK_DELETE)
 			pending_turn_look(set, node->pending);
 	}
 }

@@ -49,6 +49,7 @@ struct crawl *crawl_new(struct source *s, enum crawl_prio prio, const struct loo
 	c->look = *look;
 	c->look.by_crawl = true;
 	c->look.bits = 0;
+	c->look.asked = (struct bytes){0};
 	c->frame.view.fd = -1;
 	if (look->request)
 		look->request->refs++;

@@ -59,6 +59,7 @@ struct look {
 	bool by_crawl;         /* counts against the room */
 	bool hot;              /* known to be open for writing */
 	struct inner *request; /* one reference held by whoever keeps the look; may be NULL */
+	struct bytes asked; /* by the request (borrowed from it): gone with the name on its way */
 };
 
 /* A directory that is open, verified, and whose path stands in source.path. */

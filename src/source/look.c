@@ -93,8 +93,14 @@ static void report_passed(struct source *s, const struct view *v, unsigned job,
 		outbox_mark(s, job, dir, look, MARK_META, MARK_DIR, 0, 0);
 }
 
+/* Who asks about a path below a name that is gone is told about that path: the name's own removal
+ * is told once, by the event or the crawl that found it, and not again for each path below it. */
 static void report_gone(struct source *s, const struct view *v, const struct look *look)
 {
+	if (path_below(look->asked, buf_bytes(&s->path))) {
+		s->path.n = 0;
+		buf_add_bytes(&s->path, look->asked);
+	}
 	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
 		struct belief belief;
 

@@ -90,7 +90,8 @@ static void request_mark(struct source *s, struct inner *in, const struct mark *
 	                    .since_ns = m->since_ns,
 	                    .least = m->action,
 	                    .flags = m->flags & MARK_AUDIT,
-	                    .request = in};
+	                    .request = in,
+	                    .asked = m->path};
 	struct bytes rest, parent_rest;
 	uint32_t node = dirtab_resolve(s->dirs, m->path, &rest);
 

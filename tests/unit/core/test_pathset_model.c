@@ -522,8 +522,10 @@ static void model_stale(struct world *w, struct name *n, const struct mark *done
 	    n->pending.mark.action != MARK_DELETE)
 		n->pending.mark.action = MARK_LOOK;
 	for (size_t i = 0; i < w->count; i++) {
-		if (w->names[i].pending.there && below(&w->names[i], n))
-			w->names[i].pending.mark.action = MARK_LOOK;
+		struct mark *m = &w->names[i].pending.mark;
+
+		if (w->names[i].pending.there && below(&w->names[i], n) && m->action != MARK_DELETE)
+			m->action = MARK_LOOK;
 	}
 	cool(w);
 }

@@ -249,6 +249,32 @@ static void large_subtree_that_goes_leaves_when_there_is_room(void **state)
 	live_stop(&l);
 }
 
+/* Thousands of names of one removed directory may be asked about one by one. */
+static void look_below_what_is_gone_tells_of_that_name_only(void **state)
+{
+	struct live l;
+	struct mark m = {.path = BYTES("top/d/a"), .action = MARK_LOOK, .born = 1};
+
+	(void)state;
+	live_init(&l, NULL);
+	put(&l, "stays", "1");
+	make(&l, "top");
+	make(&l, "top/d");
+	put(&l, "top/d/a", "1");
+	put(&l, "top/d/b", "1");
+	live_start(&l);
+	live_settle(&l);
+	l.apply = false;
+	assert_int_equal(remove_tree(at(&l, "top")), 0);
+	live_barrier(&l);
+	live_forget(&l);
+	source_look(l.source, 0, 17, &m, 1);
+	live_await_looked(&l, 17);
+	assert_int_equal(l.nmarks, 1);
+	assert_int_equal(live_mark(&l, "top/d/a")->action, MARK_DELETE);
+	live_stop(&l);
+}
+
 static void large_subtree_that_is_back_is_not_deleted_further(void **state)
 {
 	struct live l;
@@ -483,7 +509,7 @@ static void look_requests_raise_the_action_and_are_answered(void **state)
 	source_look(l.source, 0, 93, &m, 1);
 	live_await_looked(&l, 93);
 	assert_int_equal(l.nmarks, 1);
-	assert_int_equal(live_mark(&l, "no")->flags, MARK_IF_PENDING);
+	assert_int_equal(live_mark(&l, "no/such/name")->flags, MARK_IF_PENDING);
 	live_forget(&l);
 	source_detach(l.source, 0, 94);
 	live_await_looked(&l, 94);
@@ -652,6 +678,7 @@ int main(void)
 	        cmocka_unit_test(file_mapped_for_writing_is_looked_at),
 	        cmocka_unit_test(name_that_is_there_after_its_removal_is_looked_at_again),
 	        cmocka_unit_test(large_subtree_that_goes_leaves_when_there_is_room),
+	        cmocka_unit_test(look_below_what_is_gone_tells_of_that_name_only),
 	        cmocka_unit_test(large_subtree_that_is_back_is_not_deleted_further),
 	        cmocka_unit_test(renamed_directory_is_deleted_and_found_again),
 	        cmocka_unit_test(type_swaps_are_retyped),
