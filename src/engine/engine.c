@@ -502,6 +502,7 @@ void engine_run(struct engine *e, int64_t now_ns, bool root_ok)
 	zombie_step(e, now_ns);
 	sweep_step(e, now_ns);
 	failure_step(e, false, now_ns);
+	trust_forget(e, now_ns); /* before its witnesses retire */
 	supply_retire(e, now_ns);
 	engine_step_phase(e);
 	trust_step(e, now_ns);

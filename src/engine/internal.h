@@ -253,6 +253,8 @@ void supply_lost_all(struct engine *e);
 void supply_clear(struct engine *e);
 /* A session has ended, or is about to be ended by us. */
 void supply_unseen(struct engine *e, struct supply_session *s, enum sight how, int64_t now_ns);
+/* A session that has been open for long enough tells that the target has not gone down since. */
+bool supply_in_sight(const struct engine *e, int64_t now_ns);
 void supply_heard(struct engine *e, uint64_t session, int64_t now_ns);
 
 /* flight.c */
@@ -317,6 +319,7 @@ void trust_confirmed(struct engine *e, struct bytes path, int64_t now_ns);
  * when a power loss spares the one, the other must be there, too. */
 void trust_note(struct engine *e, const struct bytes *confirmed, size_t count, int64_t now_ns);
 void trust_recall(struct engine *e, int64_t now_ns);
+void trust_forget(struct engine *e, int64_t now_ns);
 /* The target was out of sight since then, and is back. */
 void trust_away(struct engine *e, int64_t since_ns, enum sight how, int64_t now_ns);
 bool trust_doubts(const struct engine *e);

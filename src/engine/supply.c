@@ -97,6 +97,11 @@ static bool supply_overlaps(const struct engine *e, const struct supply_session 
 	return false;
 }
 
+bool supply_in_sight(const struct engine *e, int64_t now_ns)
+{
+	return !e->unseen_ns && supply_overlaps(e, NULL, now_ns);
+}
+
 /* Once a session is open again, what was out of sight is dealt with. */
 static void supply_seen(struct engine *e, int64_t now_ns)
 {

@@ -19,6 +19,7 @@
 #define GROWTH_NS        (10 * NS_PER_S)
 #define CONTRADICTION_NS (600 * NS_PER_S)
 #define RECENT_NS        (120 * NS_PER_S)
+#define LASTING_NS       (180 * NS_PER_S) /* RECENT_NS, and the time until a dead session shows */
 #define AWAY_NS          (5 * NS_PER_S)   /* longer than this a target may have lost its power */
 #define KEEP_NS          (600 * NS_PER_S) /* RECENT_NS and the time until a dead session shows */
 #define TURN_NS          (240 * NS_PER_S)
@@ -307,6 +308,27 @@ static bool trust_recall_one(struct bytes path, void *arg)
 		return false;
 	trust_confirmed(e, path, e->recent_turned_ns);
 	return true;
+}
+
+/* What was confirmed is on the target's disk by now, since the target has been in sight for long
+ * enough after the last of it: neither a gap nor the next start has to doubt it. */
+static bool trust_lasting(const struct engine *e, int64_t now_ns)
+{
+	return e->recent_count && !e->content_due && !e->looks && !pathset_pending(e->set) &&
+	       !pathset_in_flight(e->set) && supply_in_sight(e, now_ns) &&
+	       now_ns - trust_recent(e, e->recent_count - 1)->at_ns >= LASTING_NS;
+}
+
+void trust_forget(struct engine *e, int64_t now_ns)
+{
+	if (!trust_lasting(e, now_ns))
+		return;
+	/* Two files in turn: the first turn leaves the younger one. */
+	for (int i = 0; e->config.recents && i < 2; i++)
+		(void)trust_turn(e, NULL, 0, now_ns);
+	trust_done(e);
+	e->recents = NULL;
+	e->recent_first = 0;
 }
 
 /* What an earlier run noted: the target may have lost its power while nobody watched. Its born is

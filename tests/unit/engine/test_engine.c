@@ -205,6 +205,24 @@ static bool count_one(struct bytes path, void *arg)
 	return true;
 }
 
+/* Long enough after, with the target in sight all the time, it is on the target's disk. */
+static void confirmed_long_ago_is_forgotten(void **state)
+{
+	struct rig *r = *state;
+	size_t noted = 0;
+
+	hold_at_target(r, "a");
+	r->recents->each(r->recents, count_one, &noted);
+	assert_int_equal(noted, 1);
+	for (int i = 0; i < 31; i++) {
+		rig_wait(r, 10 * RIG_SECOND);
+		rig_confirm_all(r);
+	}
+	noted = 0;
+	r->recents->each(r->recents, count_one, &noted);
+	assert_int_equal(noted, 0);
+}
+
 /* What is noted for the next start must not grow with each start. */
 static void confirmed_lately_is_forgotten_when_compared(void **state)
 {
@@ -643,6 +661,7 @@ int main(void)
 	        TEST(zombie_that_never_ends_is_over_after_its_time, setup),
 	        TEST(intent_of_an_earlier_run_is_looked_at_now_and_later, setup),
 	        TEST(confirmed_lately_is_compared_after_a_restart, setup),
+	        TEST(confirmed_long_ago_is_forgotten, setup),
 	        TEST(confirmed_lately_is_forgotten_when_compared, setup),
 	        TEST(confirmed_lately_is_compared_after_an_outage, setup),
 	        TEST(deletion_waits_for_a_proof, setup_stamps),
