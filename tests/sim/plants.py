@@ -22,8 +22,8 @@ LIBRARIES = ["-lxxhash", "-llmdb", "-lpcre2-8", "-lpthread"]
 
 PLANTS = [
     ("a nack loses its mark", "src/engine/flight.c",
-     "		batch_nack(f->batch, i, m->action == MARK_META ? MARK_QUICK : m->action, now_ns,\n"
-     "		           now_ns);",
+     "		flight_back(e, f, i, m->action == MARK_META ? MARK_QUICK : m->action, m->link != 0,\n"
+     "		            now_ns);",
      "		batch_drop(f->batch, i, now_ns);"),
     ("nothing is intended before it is sent", "src/engine/flight.c",
      "int r = n ? ledger_intend(e->ledger, paths, n) : 0;",
@@ -35,7 +35,7 @@ PLANTS = [
      "	case WIRE_UNKNOWN:\n",
      "	case WIRE_UNKNOWN:\n		batch_ack(f->batch, i, now_ns);\n		return;\n"),
     ("a zombie's paths are not sent again", "src/engine/zombie.c",
-     "		if (again)\n", "		if (again && !m->path.n)\n"),
+     "		if (again)\n			engine_put_look(", "		if (again && !m->path.n)\n			engine_put_look("),
     ("deletions go without a proof", "src/engine/trust.c",
      "	return !trust_stamps(e) || (e->proven_ns && now_ns - e->proven_ns <= PROOF_NS);",
      "	return true;"),
@@ -65,10 +65,12 @@ PLANTS = [
      "	if (f)\n		failure_free(e, f);"),
     ("the brake does not count what is under way", "src/engine/engine.c",
      " + flight_deletions(e);\n	char rule", ";\n	char rule"),
+    ("a deletion goes by the type that its mark remembers", "src/engine/flight.c",
+     "		flags = S_ISDIR(known) && !e->types_unsure ? WIRE_ITEM_DIR : 0;\n", ""),
     ("a zombie may write what is confirmed meanwhile, and a restart forgets it",
      "src/engine/confirm.c",
-     "		ledger_confirm_gone(e->ledger, m->path);\n		zombie_intend(e, m->path, true);",
-     "		ledger_confirm_gone(e->ledger, m->path);"),
+     "		sweep_deleted(e, f, m->path);\n		zombie_intend(e, m->path, true);",
+     "		sweep_deleted(e, f, m->path);"),
 ]
 
 
@@ -86,7 +88,7 @@ class Build:
             path = os.path.join(root, "src", name)
             sources += [os.path.join("src", name, f) for f in sorted(os.listdir(path))
                         if f.endswith(".c")]
-        sources += ["src/source/verdict.c", "src/worker/wire.c"]
+        sources += ["src/source/verdict.c", "src/rsync/tempname.c", "src/worker/wire.c"]
         self.main = [os.path.join("tests/sim", f)
                      for f in sorted(os.listdir(os.path.join(root, "tests/sim")))
                      if f.endswith(".c")]
