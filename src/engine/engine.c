@@ -548,7 +548,7 @@ enum engine_settled engine_settled(struct engine *e, uint64_t born)
 {
 	bool idle = engine_landed(e, born) && pathset_settled(e->set, born) &&
 	            zombie_settled(e, born) && !trust_doubts(e) &&
-	            (sweep_settled(e, born) || hold_count(e)) &&
+	            (sweep_settled(e, born) || hold_count(e) || e->failed_waiting) &&
 	            !(e->aside && e->aside_born <= born);
 
 	if (!idle)

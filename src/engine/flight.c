@@ -226,6 +226,22 @@ static void flight_failed(struct engine *e, struct flight *f, size_t i,
 	batch_drop(f->batch, i, now_ns);
 }
 
+/* Something of ours is still to be swept below: for that the answer tells what it is, and it is
+ * deleted once more. */
+static void flight_kept_for_sweep(struct engine *e, struct flight *f, size_t i, int64_t now_ns)
+{
+	const struct mark *m = batch_mark(f->batch, i);
+	struct belief b;
+
+	ledger_get(e->ledger, m->path, &b);
+	if (!(b.state & LEDGER_CONFIRMED) || !S_ISDIR(b.fp.mode))
+		b.fp = (struct fingerprint){.mode = S_IFDIR};
+	ledger_confirm(e->ledger, m->path, &b.fp);
+	zombie_intend(e, m->path, false);
+	aged_remove(&e->approved, m->path);
+	batch_nack(f->batch, i, MARK_LOOK, now_ns, now_ns + NS_PER_S);
+}
+
 /* A directory stays at the target because something is in it: somebody else's, unless we know of
  * entries below that have still to go. */
 static void flight_kept(struct engine *e, struct flight *f, size_t i, int64_t now_ns)
@@ -233,9 +249,11 @@ static void flight_kept(struct engine *e, struct flight *f, size_t i, int64_t no
 	const struct mark *m = batch_mark(f->batch, i);
 	bool ours;
 
-	sweep_kept(e, f, m->path, now_ns);
+	if (sweep_kept(e, f, m->path)) {
+		flight_kept_for_sweep(e, f, i, now_ns);
+		return;
+	}
 	ours = flight_has_below(e, m->path);
-
 	if (ours && hold_with_children(e, m)) {
 		batch_drop(f->batch, i, now_ns);
 		return;

@@ -346,13 +346,13 @@ struct sweep_load {
 };
 /* The session that carried this mark has ended uncleanly, and nothing of it writes any more. */
 void sweep_add(struct engine *e, const struct mark *m);
-/* What was just confirmed is still to be swept: it stays intended (I11). */
-void sweep_intend(struct engine *e, struct bytes path, bool below);
+/* What was just confirmed may still have to be swept: then it stays intended (I11). */
+void sweep_intend(struct engine *e, struct bytes path);
 /* The path is gone at the target, and all below it. */
 void sweep_deleted(struct engine *e, const struct flight *f, struct bytes path);
-/* It stays, with something in it. What is still to be swept below it, and was not in that list, is
- * ours: it is intended and goes first. */
-void sweep_kept(struct engine *e, const struct flight *f, struct bytes path, int64_t now_ns);
+/* It stays, with something in it. True: that may be what is still to be swept, and was not in that
+ * list. */
+bool sweep_kept(struct engine *e, const struct flight *f, struct bytes path);
 /* While a name is swept its new temporary file would go, too; and its directory, which is listed,
  * would be made anew (I6). */
 bool sweep_blocks(const struct engine *e, const struct mark *m);

@@ -5,8 +5,9 @@
  * as ".NAME.XXXXXX". Once nothing writes there any more (I13) a list of the delete class takes that
  * away: together with the deletion of the name or of its directory, else on its own. What is known
  * to be at the target under such a name is spared (I8), and the name itself is not sent meanwhile:
- * its new temporary file would go, too. Until then the name stays intended, so that a daemon that
- * dies finds it again (I11).
+ * its new temporary file would go, too. Until then a name that is there stays intended, so that a
+ * daemon that dies finds it again (I11); one whose removal was confirmed does not, since it may be
+ * somebody else's by then.
  */
 #include "base/log.h"
 #include "base/mem.h"
@@ -80,48 +81,49 @@ void sweep_add(struct engine *e, const struct mark *m)
 	HASH_ADD_KEYPTR(hh, e->sweeps, s->p, (unsigned)s->n, s);
 }
 
-void sweep_intend(struct engine *e, struct bytes path, bool below)
+void sweep_intend(struct engine *e, struct bytes path)
 {
-	struct sweep *s, *next;
+	struct sweep *s = sweep_find(e, path);
 
-	HASH_ITER (hh, e->sweeps, s, next) {
-		struct bytes mine = sweep_path(s);
+	if (!s)
+		return;
+	(void)ledger_intend(e->ledger, &path, 1); /* ledger_trouble() tells */
+	s->intended = true;
+}
 
-		if (!bytes_equal(mine, path) && !(below && path_below(mine, path)))
-			continue;
-		(void)ledger_intend(e->ledger, &mine, 1); /* ledger_trouble() tells */
-		s->intended = true;
-	}
+/* The name itself: swept, if it went with that list. */
+static void sweep_unnamed(struct engine *e, const struct flight *f, struct bytes path)
+{
+	struct sweep *s = sweep_find(e, path);
+
+	if (s && s->flight == f->id && !s->again)
+		sweep_free(e, s);
+	else if (s)
+		s->intended = false;
 }
 
 void sweep_deleted(struct engine *e, const struct flight *f, struct bytes path)
 {
 	struct sweep *s, *next;
 
+	sweep_unnamed(e, f, path);
 	HASH_ITER (hh, e->sweeps, s, next) {
-		bool carried = s->flight == f->id && !s->again;
-
-		if (path_below(sweep_path(s), path) ||
-		    (carried && bytes_equal(sweep_path(s), path)))
+		if (path_below(sweep_path(s), path))
 			sweep_free(e, s);
 	}
 }
 
-void sweep_kept(struct engine *e, const struct flight *f, struct bytes path, int64_t now_ns)
+bool sweep_kept(struct engine *e, const struct flight *f, struct bytes path)
 {
 	struct sweep *s, *next;
+	bool more = false;
 
+	sweep_unnamed(e, f, path);
 	HASH_ITER (hh, e->sweeps, s, next) {
-		struct bytes mine = sweep_path(s);
-		bool carried = s->flight == f->id && !s->again;
-
-		if (carried && bytes_equal(mine, path)) {
-			sweep_free(e, s);
-		} else if (!carried && path_below(mine, path)) {
-			sweep_intend(e, mine, false);
-			engine_put_look(e, mine, s->born, now_ns, false, now_ns);
-		}
+		if (path_below(sweep_path(s), path))
+			more = more || s->flight != f->id || s->again;
 	}
+	return more;
 }
 
 bool sweep_blocks(const struct engine *e, const struct mark *m)
@@ -148,36 +150,37 @@ enum sweep_when {
 	SWEEP_ASTRAY /* nobody knows whether it has, and nobody is about to find out */
 };
 
-/* Now, if its directory is neither being made nor deleted, and nobody is sending it. */
+/* Now, if nobody is sending it, and none of its directories is being made or deleted. */
 static enum sweep_when sweep_when(struct engine *e, const struct sweep *s, int64_t now_ns)
 {
-	struct bytes path = sweep_path(s), dir = path_parent(path);
-	struct belief belief = {.state = LEDGER_CONFIRMED, .fp.mode = S_IFDIR};
+	struct bytes dir = path_parent(sweep_path(s));
 
-	if (s->flight || now_ns < s->not_before_ns)
+	if (s->flight || now_ns < s->not_before_ns || pathset_flight(e->set, sweep_path(s)))
 		return SWEEP_LATER;
-	if (dir.n)
-		ledger_get(e->ledger, dir, &belief);
-	if (belief.state == LEDGER_ABSENT ||
-	    (belief.state == LEDGER_CONFIRMED && !S_ISDIR(belief.fp.mode)))
-		return SWEEP_NEVER;
-	if (belief.state == LEDGER_INTENDED && !pathset_has(e->set, dir) &&
-	    !pathset_has(e->set, path))
-		return SWEEP_ASTRAY;
-	if (belief.state != LEDGER_CONFIRMED || pathset_flight(e->set, path) ||
-	    pathset_flight(e->set, dir))
-		return SWEEP_LATER;
+	for (; dir.n; dir = path_parent(dir)) {
+		struct belief b;
+
+		ledger_get(e->ledger, dir, &b);
+		if (b.state == LEDGER_ABSENT ||
+		    (b.state == LEDGER_CONFIRMED && !S_ISDIR(b.fp.mode)))
+			return SWEEP_NEVER;
+		if (b.state == LEDGER_INTENDED && !pathset_has(e->set, dir))
+			return SWEEP_ASTRAY;
+		if (!(b.state & LEDGER_CONFIRMED) || !S_ISDIR(b.fp.mode) ||
+		    pathset_flight(e->set, dir))
+			return SWEEP_LATER;
+	}
 	return SWEEP_NOW;
 }
 
-/* Both are deleted once more. */
+/* Its directories are sent, or deleted once more. */
 static void sweep_look(struct engine *e, struct sweep *s, int64_t now_ns)
 {
-	struct bytes path = sweep_path(s);
+	struct bytes dir = path_parent(sweep_path(s));
 
 	s->not_before_ns = now_ns + ASTRAY_NS;
-	engine_put_look(e, path, s->born, now_ns, false, now_ns);
-	engine_put_look(e, path_parent(path), s->born, now_ns, false, now_ns);
+	for (; dir.n; dir = path_parent(dir))
+		engine_put_look(e, dir, s->born, now_ns, false, now_ns);
 }
 
 void sweep_step(struct engine *e, int64_t now_ns)
@@ -386,7 +389,7 @@ void sweep_result(struct engine *e, const struct flight *f, const struct wire_re
 	case WIRE_KEPT:
 		sweep_failed(e, s, r->text, now_ns);
 		return;
-	case WIRE_VANISHED: /* goes with its directory */
+	case WIRE_VANISHED: /* not with its directory, as it turned out */
 		s->not_before_ns = now_ns + NS_PER_S;
 		return;
 	case WIRE_MOVED:

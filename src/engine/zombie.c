@@ -77,7 +77,8 @@ void zombie_intend(struct engine *e, struct bytes path, bool below)
 				                    1); /* ledger_trouble() tells */
 		}
 	}
-	sweep_intend(e, path, below);
+	if (!below)
+		sweep_intend(e, path);
 }
 
 int64_t zombie_deadline(const struct engine *e)

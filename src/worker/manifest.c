@@ -240,8 +240,7 @@ static bool is_doomed(struct lister *l, struct bytes path)
 	return part && part->kind == PART_DELETION;
 }
 
-/* 0: the source has what stands in the way of this item's rules. A name that itself is spared needs
- * only its directory as it is: a stand-in would change the times of one that stays. */
+/* 0: the source has what is to be deleted. */
 static int find_obstacle(struct lister *l, const struct wire_item *item)
 {
 	struct stat st;
@@ -252,9 +251,7 @@ static int find_obstacle(struct lister *l, const struct wire_item *item)
 	if (!(item->flags & WIRE_ITEM_SPARE))
 		return walk_look(&l->walk, path_name(item->path), &st);
 	fd = walk_fd(&l->walk);
-	if (fd >= 0)
-		return -ENOENT;
-	return is_gone(-fd) ? 0 : fd;
+	return fd < 0 ? fd : -ENOENT;
 }
 
 static void add_rules(struct manifest *list, const struct wire_item *item)
@@ -281,9 +278,7 @@ static void list_deletion(struct lister *l, uint32_t index)
 	}
 	r = find_obstacle(l, item);
 	if (r == 0) {
-		cargo_answer(l->cargo, index, WIRE_VANISHED,
-		             item->flags & WIRE_ITEM_SPARE ? BYTES("its directory is gone")
-		                                           : BYTES("is there again"));
+		cargo_answer(l->cargo, index, WIRE_VANISHED, BYTES("is there again"));
 		return;
 	}
 	if (parent->doomed && !is_doomed(l, parent->path)) {

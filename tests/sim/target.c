@@ -214,7 +214,9 @@ void server_report(struct world *w, struct server *s, size_t index, enum wire_re
 		keep_brought(w, it, s->class);
 	if (s->orphan || s->state != SERVER_LISTED)
 		it->done = true; /* nobody hears it */
-	else if (result != WIRE_UNKNOWN && result != WIRE_UNSENT && world_random(w, 4) == 0)
+	else if (result != WIRE_UNKNOWN && result != WIRE_UNSENT &&
+	         !(result == WIRE_VANISHED && s->class == SESSION_DELETE) &&
+	         world_random(w, 4) == 0)
 		it->late = true;
 	else
 		tell(w, s, index);
@@ -310,6 +312,17 @@ void server_killed(struct world *w, const struct server *s)
 	world_trace(w, "server %llu leaves %s", (unsigned long long)s->id, text);
 }
 
+/* Its list cannot go into a directory that it deletes without knowing what it is. */
+static bool deletes_untyped(const struct server *s, struct bytes dir)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		if (!(s->items[i].item.flags & (WIRE_ITEM_SPARE | WIRE_ITEM_DIR)) &&
+		    bytes_equal(s->items[i].item.path, dir))
+			return true;
+	}
+	return false;
+}
+
 /* Before the first deletion: the receiver goes through a directory before it removes it. */
 static void apply_sweeps(struct world *w, struct server *s)
 {
@@ -317,7 +330,8 @@ static void apply_sweeps(struct world *w, struct server *s)
 		struct server_item *it = &s->items[i];
 		struct entry *t = find_temp(w, it->item.path);
 
-		if (it->item.flags & WIRE_ITEM_TEMPS && t && t->temp)
+		if (it->item.flags & WIRE_ITEM_TEMPS && t && t->temp &&
+		    !deletes_untyped(s, path_parent(it->item.path)))
 			model_remove(&w->target, t);
 	}
 }
@@ -352,16 +366,6 @@ static void apply_deletion(struct world *w, struct server *s, size_t i)
 	server_report(w, s, i, WIRE_ACKED, NULL, 0);
 }
 
-static bool deletes(const struct server *s, struct bytes dir)
-{
-	for (size_t i = 0; i < s->count; i++) {
-		if (!(s->items[i].item.flags & WIRE_ITEM_SPARE) &&
-		    bytes_equal(s->items[i].item.path, dir))
-			return true;
-	}
-	return false;
-}
-
 /* Our side finds another state of things than the batch was made for. */
 static bool vanished(struct world *w, struct server *s, size_t i)
 {
@@ -369,10 +373,9 @@ static bool vanished(struct world *w, struct server *s, size_t i)
 	struct bytes dir = path_parent(it->item.path);
 	struct entry *d = dir.n ? model_find(&w->source, dir) : NULL;
 
-	if (it->item.flags & WIRE_ITEM_SPARE)
-		return dir.n && (!d || !S_ISDIR(d->fp.mode)) && !deletes(s, dir);
 	if (s->class == SESSION_DELETE)
-		return it->exists;
+		return deletes_untyped(s, dir) ||
+		       (it->exists && !(it->item.flags & WIRE_ITEM_SPARE));
 	if (dir.n && (!d || !S_ISDIR(d->fp.mode)) && s->state == SERVER_LISTED)
 		return true;
 	return !it->exists || S_ISDIR(it->seen.fp.mode) != !!(it->item.flags & WIRE_ITEM_DIR);
