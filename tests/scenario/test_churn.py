@@ -27,7 +27,7 @@ NOT_YET = pytest.mark.xfail(strict=False, reason="hard links at full speed do no
 LONG = pytest.mark.skipif(not os.environ.get("LOCKSTEP_SOAK"), reason="set LOCKSTEP_SOAK=1: takes many minutes")
 LINKS = (
     pytest.param(WITHOUT_LINKS, id="without-links"),
-    pytest.param(WITH_LINKS, id="with-links", marks=NOT_YET),
+    pytest.param(WITH_LINKS, id="with-links", marks=(NOT_YET, LONG)),
 )
 
 
