@@ -3,6 +3,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+#define LARGE_BYTES (128 << 10)
 
 _Noreturn static void out_of_memory(void)
 {
@@ -11,6 +16,15 @@ _Noreturn static void out_of_memory(void)
 	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
 		abort();
 	abort();
+}
+
+void mem_return_freed(void)
+{
+#ifdef __GLIBC__
+	/* Set, they no longer grow with the largest block that was ever freed. */
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+	(void)mallopt(M_TRIM_THRESHOLD, LARGE_BYTES);
+#endif
 }
 
 void *mem_alloc(size_t n)

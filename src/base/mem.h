@@ -30,6 +30,10 @@ char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Overwrites a secret so that the compiler cannot leave it out, then frees it. NULL is fine. */
 void mem_free_secret(char *s);
 
+/* From now on what large arrays held is given back to the system when they are freed: a burst
+ * leaves no mark on a process that runs for years. Once, at its start. */
+void mem_return_freed(void);
+
 static inline void mem_freep(void *p)
 {
 	free(*(void **)p);

@@ -243,6 +243,7 @@ int daemon_run(const struct config *c, const struct run_options *o, json_t **ret
 	struct instance *in = mem_alloc(sizeof(*in));
 	int r;
 
+	mem_return_freed();
 	instance_protect();
 	(void)uv_loop_init(&in->loop);
 	in->config = c;

@@ -297,6 +297,7 @@ int worker_main(int frame_fd)
 	struct worker w = {.frame_fd = frame_fd, .polled_cap = 16};
 	int r;
 
+	mem_return_freed();
 	prepare_process();
 	(void)fd_set_nonblock(frame_fd);
 	w.polled = mem_array(w.polled_cap, sizeof(*w.polled));
