@@ -6,8 +6,8 @@ a password on loopback, tmpfs to tmpfs. Prints a Markdown table.
     W2  files of 10 to 100 KB by 8 writers into 20 directories
     W3  50,000 files of 1 to 4 KB in 2,000 new directories
     W5  rename of a directory of 10,000 files, 1 GB
-    W6  restart on 100,000 directories and 1,000,000 files in sync
-    W7  idle; then one change in that tree
+    W6  restart on 100,000 directories and 1,000,000 files in sync, after some idle minutes
+    W7  after some idle minutes; then one change in that tree
     W8  rm -rf of 50,000 files
     W9  10,000 rewrites of one file; 24 rewrites of the same size within one second
     W11 W1's files beside a second target: one that never answers, one at 256 kbit/s with a big file before it
@@ -267,7 +267,7 @@ class Bench:
 
     def w6(self, peers):
         metrics = ["W6 restart on a tree in sync s", "W6 CPU s", "W6 MB sent", "W6 `find -printf` of the same tree s",
-                   "W6 anonymous memory MB", "W7 wake-ups a minute, idle", "W7 CPU ms a minute, idle",
+                   "W6 anonymous memory after the first sync MB", "W6 anonymous memory MB", "W7 wake-ups a minute, idle", "W7 CPU ms a minute, idle",
                    "W7 one change in that tree ms"]
         cap = max(self.args.cap, 120)
 
@@ -276,6 +276,8 @@ class Bench:
             subprocess.run(["rsync", "-a", src + "/", server.path + "/"], check=True)
             if peer.exact:
                 peer.start(src, server, home, cap=300)
+                put(metrics[4], anonymous_mb(peer.pids()))
+                time.sleep(self.args.rest)
                 peer.stop()
             start = time.perf_counter()
             subprocess.run(["find", src, "-printf", "%T@%s\n"], check=True, stdout=subprocess.DEVNULL)
@@ -293,16 +295,18 @@ class Bench:
             put(metrics[1], self.costs(peer, server) - cpu)
             peer.settle(cap)
             put(metrics[2], (sent(peer, server) - before) / 1e6)
-            put(metrics[4], anonymous_mb(peer.pids()))
+            put(metrics[5], anonymous_mb(peer.pids()))
+            if peer.exact:
+                time.sleep(self.args.rest)
             family, seconds = peer.pids(), self.args.idle
             woke, used = wakeups(family), cpu_s(family)
             time.sleep(seconds)
-            put(metrics[5], (wakeups(family) - woke) * 60 / seconds)
-            put(metrics[6], (cpu_s(family) - used) * 60000 / seconds)
+            put(metrics[6], (wakeups(family) - woke) * 60 / seconds)
+            put(metrics[7], (cpu_s(family) - used) * 60000 / seconds)
             start = time.perf_counter()
             write(src + "/d00000/changed", b"1" * 10000)
             all_there(server.path, ["d00000/changed"], cap)
-            put(metrics[7], (time.perf_counter() - start) * 1000)
+            put(metrics[8], (time.perf_counter() - start) * 1000)
 
         self.each("W6", peers, metrics, body, base=0)
 
@@ -438,11 +442,15 @@ def main():
     p.add_argument("--cap", type=float, default=30, help="time limit of a row, seconds")
     p.add_argument("--samples", type=int, default=200, help="files in W1")
     p.add_argument("--idle", type=float, default=60, help="seconds of idleness in W7")
+    p.add_argument("--rest", type=float, default=310,
+                   help="seconds of idleness that lockstep gets before the restart of W6 (what was confirmed just "
+                        "before is compared) and before W7 (sessions are kept for five minutes)")
     p.add_argument("--module-timeout", metavar="S", help="`timeout = S` in rsyncd.conf")
     p.add_argument("--dir", default="/dev/shm", help="a tmpfs")
     a = p.parse_args()
     if a.quick:
         a.scale, a.samples, a.idle, a.cap = max(a.scale, 100), min(a.samples, 20), min(a.idle, 3), min(a.cap, 20)
+        a.rest = 0
     wanted = {"W6" if r == "W7" else r for r in a.rows.upper().split(",")}
     peers = [k for k in PEERS if k in a.peers.split(",")]
     unknown = wanted - set(rows) | set(a.peers.split(",")) - set(PEERS)
