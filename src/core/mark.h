@@ -29,8 +29,9 @@ enum mark_flag {
 	MARK_LOW = 8,     /* found by a crawl without a change in size or time: low priority */
 	MARK_HOT = 16,    /* written without having been closed */
 	MARK_AUDIT = 32,  /* has no born of its own: barriers do not wait for it */
-	/* Says something only about a mark that is still pending: DELETE: its name is neither here
-	 * nor at the target; META: its file was closed. */
+	/* Says something only about marks that are still pending: DELETE: the name is neither here
+	 * nor at the target; META: its file was closed, or, with DIR, another directory has its
+	 * place, and what is pending below may be elsewhere. */
 	MARK_IF_PENDING = 64,
 	MARK_BRIEF = 128, /* named like a receiver's temporary file: likely to be renamed at once */
 	MARK_SIGHT = 256, /* CONTENT: for what was seen here, not because the target is in doubt */

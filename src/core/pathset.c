@@ -140,6 +140,19 @@ void pathset_settle(struct pathset *set, struct bytes path,
 	free(below);
 }
 
+void pathset_hurry(struct pathset *set, struct bytes path, int64_t now_ns)
+{
+	struct node *top = node_find(set, path);
+
+	pathset_tell(set, now_ns);
+	if (!top || !set->timed.n)
+		return;
+	for (struct node *node = top; (node = node_next(node, top, node->pending_below > 0));) {
+		if (node->pending && pending_waits(&node->pending->mark))
+			pending_hurry(set, node->pending);
+	}
+}
+
 size_t pathset_pending(const struct pathset *set)
 {
 	return set->pending;

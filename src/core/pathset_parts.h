@@ -189,6 +189,8 @@ static inline bool pending_waits(const struct mark *m)
 {
 	return m->flags & (MARK_HOT | MARK_BRIEF);
 }
+/* It does not wait for its own time any more. */
+void pending_hurry(struct pathset *set, struct entry *e);
 /* What was known about it is stale. */
 void pending_turn_look(struct pathset *set, struct entry *e);
 void pending_schedule(struct pathset *set, struct entry *e);

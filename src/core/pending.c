@@ -335,6 +335,14 @@ void pending_merge(struct pathset *set, struct entry *e, const struct mark *next
 		pending_wake_list(set, &e->node->waiters);
 }
 
+void pending_hurry(struct pathset *set, struct entry *e)
+{
+	e->mark.flags &= ~(unsigned)(MARK_HOT | MARK_BRIEF);
+	e->ready_ns = INT64_MIN;
+	if (e->state == ENTRY_TIMED)
+		pending_schedule(set, e);
+}
+
 void pending_turn_look(struct pathset *set, struct entry *e)
 {
 	if (e->mark.action == MARK_LOOK)

@@ -198,6 +198,10 @@ static bool engine_concerns_pending(struct engine *e, const struct mark *m, int6
 		engine_let_go(m->path, e);
 		return false;
 	}
+	if (m->flags & MARK_DIR) {
+		pathset_hurry(e->set, m->path, now_ns);
+		return false;
+	}
 	return pathset_has(e->set, m->path);
 }
 
@@ -289,6 +293,8 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 				                   !(m.flags & MARK_SIGHT));
 		}
 		failure_marked(e, &m);
+		if ((m.action == MARK_DELETE && (m.flags & MARK_DIR)) || (m.flags & MARK_RETYPED))
+			pathset_hurry(e->set, m.path, now_ns);
 		pathset_put(e->set, &m, now_ns);
 	}
 }

@@ -77,7 +77,7 @@ static int settle(struct source *s, struct view *v, struct bytes name, int wd, u
 		park_name(s, v->node, name, look);
 		return -EAGAIN;
 	}
-	dirtab_detach(s->dirs, owner);
+	park_detach(s, owner);
 	check(dirtab_attach(s->dirs, owner, v->node, name));
 	dirtab_set_seen(s->dirs, owner, 0);
 	*ret = owner;

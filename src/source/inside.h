@@ -271,6 +271,9 @@ bool park_take_suspect(struct source *s, struct parked *ret);
 void park_retry(struct source *s);
 bool park_holds(const struct source *s, uint64_t drain);
 void park_limbo(struct source *s, uint32_t node);
+/* Takes the directory from its place, and tells the jobs that what they have pending below it may
+ * be elsewhere. */
+void park_detach(struct source *s, uint32_t node);
 /* Drops those that were in limbo before the last drain (`ripe` of them) and are still lost; the
  * others ripen by another drain. */
 void park_limbo_turn(struct source *s, size_t ripe);

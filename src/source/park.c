@@ -139,11 +139,33 @@ bool park_holds(const struct source *s, uint64_t drain)
 	return s->nagain > 0;
 }
 
+static void tell_left(struct source *s, struct bytes path)
+{
+	const struct look look = {.born = BORN_NONE};
+
+	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
+		if (s->attached & 1u << job)
+			outbox_mark(s, job, path, &look, MARK_META, MARK_DIR | MARK_IF_PENDING, 0,
+			            0);
+	}
+}
+
+void park_detach(struct source *s, uint32_t node)
+{
+	struct buf path;
+
+	buf_init(&path, s->path.max);
+	if (dirtab_path(s->dirs, node, &path) == 0)
+		tell_left(s, buf_bytes(&path));
+	buf_done(&path);
+	dirtab_detach(s->dirs, node);
+}
+
 void park_limbo(struct source *s, uint32_t node)
 {
 	if (node == DIRTAB_NONE)
 		return;
-	dirtab_detach(s->dirs, node);
+	park_detach(s, node);
 	if (s->nlimbo == s->limbo_cap) {
 		s->limbo_cap = s->limbo_cap * 2 + 16;
 		s->limbo = mem_realloc(s->limbo, s->limbo_cap, sizeof(*s->limbo));

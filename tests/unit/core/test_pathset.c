@@ -255,6 +255,19 @@ static void hot_marks_wait_for_the_longest_wait_unless_closed(void **state)
 	ack_all(expect(take(set, BATCH_QUICK), "hot"));
 }
 
+static void hurried_directory_lets_nothing_below_it_wait_to_be_closed(void **state)
+{
+	struct pathset *set = *state;
+
+	put(set, "d/hot", MARK_QUICK, MARK_HOT);
+	put(set, "d/e/.new.123456", MARK_QUICK, MARK_BRIEF);
+	put(set, "dd/hot", MARK_QUICK, MARK_HOT);
+	nothing(set);
+	pathset_hurry(set, BYTES("d"), now);
+	ack_all(expect(take(set, BATCH_QUICK), "d/hot d/e/.new.123456"));
+	nothing(set);
+}
+
 static void look_that_took_in_a_hot_mark_does_not_wait(void **state)
 {
 	struct pathset *set = *state;
@@ -773,6 +786,7 @@ int main(void)
 	        CASE(marked_in_flight_waits_twice_the_flight),
 	        CASE(marked_just_after_its_ack_waits_at_most_a_second),
 	        CASE(hot_marks_wait_for_the_longest_wait_unless_closed),
+	        CASE(hurried_directory_lets_nothing_below_it_wait_to_be_closed),
 	        CASE(look_that_took_in_a_hot_mark_does_not_wait),
 	        CASE(settled_directory_takes_along_what_is_below_but_not_deletions_and_flights),
 	        CASE(classes_are_split_and_the_oldest_decides),

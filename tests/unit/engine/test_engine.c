@@ -647,6 +647,36 @@ static void name_of_an_inode_is_not_sent_without_those_confirmed_meanwhile(void 
 	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
 }
 
+/* Nobody closes the file under a name that it has not any more. */
+static void hot_mark_below_a_directory_that_left_does_not_wait(void **state)
+{
+	static const struct {
+		enum mark_action action;
+		unsigned flags;
+	} leaves[] = {
+	        {MARK_META, MARK_DIR | MARK_IF_PENDING},
+	        {MARK_DELETE, MARK_DIR},
+	        {MARK_QUICK, MARK_RETYPED},
+	};
+	struct rig *r = *state;
+
+	for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
+		char dir[] = {'d', (char)('0' + i), 0}, hot[] = {'d', (char)('0' + i), '/', 'h', 0};
+
+		rig_put(r, hot, MARK_QUICK, MARK_HOT);
+		rig_run(r);
+		assert_null(rig_find(r, hot));
+		rig_put(r, dir, leaves[i].action, leaves[i].flags);
+		rig_run(r);
+		rig_confirm_all(r);
+		rig_looked(r);
+		rig_wait(r, 2 * RIG_SECOND);
+		rig_confirm_all(r);
+		rig_looked(r);
+		assert_int_equal(engine_settled(r->engine, UINT64_MAX - 1), ENGINE_SETTLED);
+	}
+}
+
 #define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -682,6 +712,7 @@ int main(void)
 	        TEST(ctime_that_nobody_looked_at_is_not_confirmed_with_attributes, setup),
 	        TEST(content_stays_due_while_a_deletion_waits, setup),
 	        TEST(name_of_an_inode_is_not_sent_without_those_confirmed_meanwhile, setup),
+	        TEST(hot_mark_below_a_directory_that_left_does_not_wait, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
