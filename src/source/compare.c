@@ -224,7 +224,7 @@ void compare_left(struct source *s, enum mark_action action, const struct look *
 	}
 }
 
-void compare_entry(struct source *s, unsigned job, const struct fingerprint *seen,
+bool compare_entry(struct source *s, unsigned job, const struct fingerprint *seen,
                    const struct belief *belief, const struct look *look, unsigned flags)
 {
 	unsigned bits = look->bits;
@@ -245,7 +245,7 @@ void compare_entry(struct source *s, unsigned job, const struct fingerprint *see
 			outbox_mark(s, job, buf_bytes(&s->path), look, MARK_META, MARK_IF_PENDING,
 			            0, linked ? seen->ino : 0)
 			        ->ctime_ns = seen->ctime_ns;
-		return;
+		return false;
 	}
 	mark = (struct gone_mark){v.action, v.flags | flags, 0, linked ? seen->ino : 0};
 	if (v.action != MARK_META && S_ISREG(seen->mode))
@@ -259,4 +259,5 @@ void compare_entry(struct source *s, unsigned job, const struct fingerprint *see
 	if (linked)
 		mark_links(s, job, seen, belief, v.action, bits, look,
 		           flags | (v.flags & MARK_LOW));
+	return true;
 }

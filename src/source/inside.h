@@ -252,8 +252,8 @@ void adopt_watch(struct source *s, uint32_t node, int fd);
 
 /* compare.c */
 /* Compares what exists under s->path with one job's belief and makes the marks. flags: more of enum
- * mark_flag for what comes out. */
-void compare_entry(struct source *s, unsigned job, const struct fingerprint *seen,
+ * mark_flag for what comes out. False: the target has it as it is. */
+bool compare_entry(struct source *s, unsigned job, const struct fingerprint *seen,
                    const struct belief *belief, const struct look *look, unsigned flags);
 /* What had the name in s->path was changed and has left it: its other names, as far as the targets
  * are believed to have them, are due for `action`. */

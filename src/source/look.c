@@ -75,8 +75,8 @@ void look_failed(struct source *s, uint32_t node, int rc)
 	}
 }
 
-/* A name came and went before anything could be sent: all that is left of it is the directory's own
- * time. */
+/* A name came and went, or went and came back, before anything could be sent: all that is left of
+ * it is the directory's own time. */
 static void report_passed(struct source *s, const struct view *v, unsigned job,
                           const struct look *look)
 {
@@ -85,7 +85,8 @@ static void report_passed(struct source *s, const struct view *v, unsigned job,
 	struct belief belief;
 	struct stat st;
 
-	if (fstat(v->fd, &st) < 0)
+	if (!(look->bits & (BACKLOG_CREATED | BACKLOG_MOVED | BACKLOG_GONE)) ||
+	    fstat(v->fd, &st) < 0)
 		return;
 	fingerprint_of(&seen, &st);
 	ledger_get(s->jobs[job].ledger, dir, &belief);
@@ -115,8 +116,7 @@ static void report_gone(struct source *s, const struct view *v, const struct loo
 		if (look->bits || look->request)
 			outbox_mark(s, job, buf_bytes(&s->path), look, MARK_DELETE, MARK_IF_PENDING,
 			            0, 0);
-		if (look->bits)
-			report_passed(s, v, job, look);
+		report_passed(s, v, job, look);
 	}
 }
 
@@ -222,7 +222,8 @@ void look_name(struct source *s, struct view *v, struct bytes name, const struct
 		if (!(look->jobs & s->attached & 1u << job))
 			continue;
 		ledger_get(s->jobs[job].ledger, buf_bytes(&s->path), &belief);
-		compare_entry(s, job, &seen, &belief, look, hot ? MARK_HOT : 0);
+		if (!compare_entry(s, job, &seen, &belief, look, hot ? MARK_HOT : 0))
+			report_passed(s, v, job, look);
 		/* Linux 5.3 to 5.6 tell of a removal before it is done. Else another event follows,
 		 * and this costs a look. */
 		if ((look->bits & BACKLOG_GONE) && !(look->bits & BACKLOG_DATA))

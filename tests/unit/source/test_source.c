@@ -208,6 +208,32 @@ static void name_that_is_there_after_its_removal_is_looked_at_again(void **state
 	live_stop(&l);
 }
 
+/* No look sees it away: what it leaves behind is the time of the directory. */
+static void name_that_went_and_came_back_leaves_a_time(void **state)
+{
+	struct live l;
+	char out[128];
+
+	(void)state;
+	live_init(&l, NULL);
+	make(&l, "d");
+	make(&l, "d/e");
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	(void)snprintf(out, sizeof(out), "%s/e", l.outside);
+	(void)pthread_mutex_lock(&l.source->lock);
+	move(&l, "d/e", out);
+	move(&l, out, "d/e");
+	(void)pthread_mutex_unlock(&l.source->lock);
+	live_barrier(&l);
+	assert_non_null(live_mark(&l, "d"));
+	assert_int_equal(live_mark(&l, "d")->action, MARK_META);
+	live_settle(&l);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
 static void large_subtree_that_goes_leaves_when_there_is_room(void **state)
 {
 	enum { DIRS = 40, FILES = 50 };
@@ -716,6 +742,7 @@ int main(void)
 	        cmocka_unit_test(file_open_for_writing_is_looked_at_until_it_is_closed),
 	        cmocka_unit_test(file_mapped_for_writing_is_looked_at),
 	        cmocka_unit_test(name_that_is_there_after_its_removal_is_looked_at_again),
+	        cmocka_unit_test(name_that_went_and_came_back_leaves_a_time),
 	        cmocka_unit_test(large_subtree_that_goes_leaves_when_there_is_room),
 	        cmocka_unit_test(look_below_what_is_gone_tells_of_that_name_only),
 	        cmocka_unit_test(large_subtree_that_is_back_is_not_deleted_further),
