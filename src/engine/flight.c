@@ -83,6 +83,31 @@ static uint8_t flight_item_flags(const struct engine *e, const struct flight *f,
 	return (uint8_t)flags;
 }
 
+struct below {
+	struct bytes top;
+	bool found;
+};
+
+static bool flight_first_below(const struct mark *mark, bool in_flight, void *arg)
+{
+	struct below *below = arg;
+
+	(void)in_flight;
+	below->found = !bytes_equal(mark->path, below->top);
+	return !below->found;
+}
+
+/* A directory that is becoming something else is not empty yet: a deletion below it was answered
+ * with doubt and has to be looked at first. What is held or stays for another reason is told. */
+static bool flight_too_early(struct engine *e, const struct mark *m)
+{
+	struct below below = {.top = m->path};
+
+	if ((m->flags & (MARK_RETYPED | MARK_DIR)) == MARK_RETYPED && flight_has_below(e, m->path))
+		pathset_each(e->set, m->path, flight_first_below, &below);
+	return below.found;
+}
+
 static size_t flight_collect(struct engine *e, struct flight *f, struct wire_item *items,
                              int64_t now_ns)
 {
@@ -99,6 +124,10 @@ static size_t flight_collect(struct engine *e, struct flight *f, struct wire_ite
 		}
 		if (sweep_blocks(e, m)) {
 			batch_nack(f->batch, i, m->action, now_ns, now_ns + NS_PER_S / 10);
+			continue;
+		}
+		if (flight_too_early(e, m)) {
+			batch_nack(f->batch, i, MARK_LOOK, now_ns, now_ns + NS_PER_S / 10);
 			continue;
 		}
 		f->mark_of[count] = i;

@@ -647,6 +647,26 @@ static void name_of_an_inode_is_not_sent_without_those_confirmed_meanwhile(void 
 	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
 }
 
+/* The deletion below was answered with "kept": it is looked at before it goes again. */
+static void type_change_waits_for_what_is_looked_at_below(void **state)
+{
+	struct rig *r = *state;
+	struct fingerprint dir = {.mode = S_IFDIR | 0755, .nlink = 2, .ino = 7};
+
+	ledger_confirm(r->ledger, BYTES("d"), &dir);
+	ledger_confirm(r->ledger, BYTES("d/e"), &dir);
+	rig_put(r, "d/e", MARK_LOOK, 0);
+	rig_put(r, "d", MARK_QUICK, MARK_RETYPED);
+	rig_run(r);
+	assert_null(rig_find(r, "d"));
+	rig_put(r, "d/e", MARK_DELETE, MARK_DIR);
+	rig_looked(r);
+	rig_confirm_all(r);
+	assert_int_equal(rig_belief(r, "d/e"), LEDGER_ABSENT);
+	rig_wait(r, RIG_SECOND);
+	assert_non_null(rig_find_look(r, "d"));
+}
+
 /* Nobody closes the file under a name that it has not any more. */
 static void hot_mark_below_a_directory_that_left_does_not_wait(void **state)
 {
@@ -712,6 +732,7 @@ int main(void)
 	        TEST(ctime_that_nobody_looked_at_is_not_confirmed_with_attributes, setup),
 	        TEST(content_stays_due_while_a_deletion_waits, setup),
 	        TEST(name_of_an_inode_is_not_sent_without_those_confirmed_meanwhile, setup),
+	        TEST(type_change_waits_for_what_is_looked_at_below, setup),
 	        TEST(hot_mark_below_a_directory_that_left_does_not_wait, setup),
 	};
 
