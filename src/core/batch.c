@@ -41,6 +41,7 @@ static void take_one(struct batch *b, struct entry *e, int64_t now_ns)
 	if (g)
 		g->flying++;
 	pending_detach(set, e);
+	e->stirred = MARK_META;
 	e->group = g;
 	node->flight = e;
 	batch_add(b, e, now_ns);
@@ -61,6 +62,7 @@ static void take_all(struct batch *b, struct entry *e, int64_t now_ns)
 	}
 	while (g->members)
 		take_one(b, g->members, now_ns);
+	g->stirred = MARK_META;
 }
 
 static bool fits(const struct batch *b, const struct entry *e, const struct take_limits *limits)
@@ -231,6 +233,7 @@ static struct entry *flight_close(struct batch *b, size_t i, int64_t now_ns)
 		struct group *g = e->group;
 
 		e->group = NULL;
+		e->stirred = g->stirred;
 		if (--g->flying == 0) {
 			pending_wake_list(set, &g->waiters);
 			pending_free_group(set, g);
@@ -257,7 +260,8 @@ static void flight_over(struct pathset *set, struct node *node, int64_t taken_ns
 }
 
 /* A name whose group has been marked again meanwhile goes along with those marks: a list without it
- * could replace the inode and leave this name behind. */
+ * could replace the inode and leave this name behind. Where they told of a change it goes also when
+ * they have left. */
 static bool rejoin(struct pathset *set, struct entry *e)
 {
 	struct group *g;
@@ -265,9 +269,9 @@ static bool rejoin(struct pathset *set, struct entry *e)
 	if (e->node->pending || !pending_groups(e))
 		return false;
 	HASH_FIND(hh, set->groups, &e->mark.link, sizeof(e->mark.link), g);
-	if (!g || !g->pending)
+	if ((!g || !g->pending) && e->stirred == MARK_META)
 		return false;
-	e->mark.action = MARK_META;
+	e->mark.action = e->stirred;
 	e->mark.flags &= MARK_AUDIT;
 	e->mark.size = 0;
 	e->remark = false;
@@ -310,6 +314,8 @@ void batch_nack(struct batch *b, size_t i, enum mark_action action, int64_t now_
 	int64_t taken_ns = e->taken_ns;
 
 	e->mark.action = e->mark.scope == MARK_SUBTREE ? MARK_LOOK : action;
+	if (e->mark.action < e->stirred)
+		e->mark.action = e->stirred;
 	e->remark = false;
 	e->not_before_ns = not_before_ns;
 	if (newer) {

@@ -83,12 +83,14 @@ void pathset_put(struct pathset *set, const struct mark *mark, int64_t now_ns)
 	ready = ready_at(set, node, &m, now_ns);
 	if (node->pending) {
 		pending_merge(set, node->pending, &m, ready);
+		pending_stir(node->pending, &m);
 		return;
 	}
 	e = pending_new(set, node, &m, now_ns);
 	e->ready_ns = ready;
 	e->remark = node->flight != NULL;
 	pending_attach(set, e);
+	pending_stir(e, &m);
 	collapse_to_limit(set);
 }
 

@@ -14,9 +14,11 @@
  * and below out of OTHER batches; within one batch a new directory and what lies in it go together.
  * A hard-link group (same link; DELETE, LOOK and directory marks have none, and a mark below a
  * pending type change to something else than a directory loses its own) is taken whole or waits;
- * its class is CONTENT when one of its marks is. A batch holds either only DELETE marks or only
- * others; QUICK/META and CONTENT are split. LOOK marks (so all SUBTREE ones) touch no target: they
- * block nothing and wait for nothing but their own path.
+ * its class is CONTENT when one of its marks is. What a mark put for one name tells of the content
+ * holds for the others, too, should that name leave: CONTENT raises those pending, and one in
+ * flight goes again after its ack, as CONTENT or QUICK. A batch holds either only DELETE marks or
+ * only others; QUICK/META and CONTENT are split. LOOK marks (so all SUBTREE ones) touch no target:
+ * they block nothing and wait for nothing but their own path.
  *
  * What waits for what is pending. A DELETE or RETYPED mark waits for the DELETE marks below it (or
  * goes behind them in the same batch). Any other mark waits for the pending exclusive marks above

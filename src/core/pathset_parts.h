@@ -71,6 +71,7 @@ struct entry {
 	uint32_t at[HEAP_SLOTS];
 	enum entry_state state;
 	enum entry_wait wait;
+	enum mark_action stirred; /* out of flight: its group was stirred meanwhile */
 	bool remark; /* put while its path was in flight: ready_ns is not complete yet */
 	bool able;   /* ready, or waits only for the others of its group */
 };
@@ -105,6 +106,9 @@ struct node {
 /* Marks that will exist and carry the same inode number. */
 struct group {
 	uint64_t link;
+	/* While some are in flight: the strongest of the marks put meanwhile that tell of a change
+	 * in what all the names hold, CONTENT or QUICK; META: none. */
+	enum mark_action stirred;
 	struct entry *members; /* pending */
 	struct entry *waiters; /* members that wait for the others */
 	size_t pending, able, content, flying;
@@ -142,6 +146,9 @@ struct pathset {
 
 /* pending.c: whether its link counts */
 bool pending_groups(const struct entry *e);
+/* `put` was put for it. What it tells of the content is true of the other names of the inode, too,
+ * and this one may be gone before it is sent. */
+void pending_stir(struct entry *e, const struct mark *put);
 
 /* heap.c */
 void heap_init(struct heap *h, enum heap_slot slot, enum heap_order order);

@@ -45,6 +45,23 @@ bool pending_groups(const struct entry *e)
 	       e->mark.action != MARK_LOOK;
 }
 
+void pending_stir(struct entry *e, const struct mark *put)
+{
+	struct group *g = e->group;
+	bool tells = put->action == MARK_CONTENT ||
+	             (put->action == MARK_QUICK && !(put->flags & (MARK_FRESH | MARK_RETYPED)));
+
+	if (!g || !tells)
+		return;
+	if (g->flying && put->action > g->stirred)
+		g->stirred = put->action;
+	if (put->action != MARK_CONTENT || g->content == g->pending)
+		return;
+	for (struct entry *m = g->members; m; m = m->group_next)
+		m->mark.action = MARK_CONTENT;
+	g->content = g->pending;
+}
+
 static void group_join(struct pathset *set, struct entry *e)
 {
 	struct group *g;
@@ -53,6 +70,7 @@ static void group_join(struct pathset *set, struct entry *e)
 	if (!g) {
 		g = mem_alloc(sizeof(*g));
 		g->link = e->mark.link;
+		g->stirred = MARK_META;
 		HASH_ADD(hh, set->groups, link, sizeof(g->link), g);
 	}
 	e->group = g;

@@ -124,16 +124,21 @@ void compare_forget_groups(struct source *s)
 }
 
 /* What is to be done to another name of an inode that the target does not have under the name that
- * was looked at: mostly no more than to be in the list that the new name is linked in. */
+ * was looked at: mostly no more than to be in the list that the new name is linked in. But no event
+ * told of what a crawl found: it may have been written under the new name, with its time put back,
+ * before its directory was watched. */
 static enum mark_action partner_action(struct source *s, unsigned job, struct bytes path,
-                                       const struct fingerprint *seen, enum mark_action action)
+                                       const struct fingerprint *seen, enum mark_action action,
+                                       bool by_crawl)
 {
+	enum fingerprint_difference d;
 	struct belief b;
 
 	ledger_get(s->jobs[job].ledger, path, &b);
-	if ((b.state & LEDGER_CONFIRMED) && fingerprint_compare(&b.fp, seen) < FP_DATA)
-		return MARK_META;
-	return action;
+	d = b.state & LEDGER_CONFIRMED ? fingerprint_compare(&b.fp, seen) : FP_DATA;
+	if (d == FP_HIDDEN && by_crawl && S_ISREG(seen->mode))
+		return MARK_CONTENT;
+	return d < FP_DATA ? MARK_META : action;
 }
 
 /* One look at an inode with several names brings all of them into line: a list in which one was
@@ -158,7 +163,7 @@ static void mark_aliases(struct source *s, unsigned job, const struct fingerprin
 		if (!is_alias(s, path, seen))
 			continue;
 		if (joins)
-			does = partner_action(s, job, path, seen, action);
+			does = partner_action(s, job, path, seen, action, look->by_crawl);
 		outbox_mark(s, job, path, look, does, flags, does == MARK_META ? 0 : seen->size,
 		            seen->ino)
 		        ->ctime_ns = seen->ctime_ns;

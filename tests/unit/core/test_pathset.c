@@ -537,6 +537,33 @@ static void a_hard_link_group_is_taken_whole(void **state)
 	ack_all(expect(take_of(set, 7, 2, false), "other"));
 }
 
+/* It was written under a name that leaves before it can be sent. */
+static void what_was_written_under_one_name_is_content_for_those_pending_and_in_flight(void **state)
+{
+	struct pathset *set = *state;
+	struct batch *b;
+
+	put_link(set, "flies", MARK_QUICK, 7);
+	b = expect(take(set, BATCH_QUICK), "flies");
+	put_link(set, "waits", MARK_META, 7);
+	put_link(set, "leaves", MARK_CONTENT, 7);
+	put(set, "leaves", MARK_DELETE, 0);
+	ack_all(b);
+	now += 2 * SECOND;
+	b = expect(take(set, BATCH_CONTENT), "flies waits");
+	assert_int_equal(batch_mark(b, 0)->action, MARK_CONTENT);
+	assert_int_equal(batch_mark(b, 1)->action, MARK_CONTENT);
+	put_link(set, "leaves", MARK_QUICK, 7);
+	put(set, "leaves", MARK_DELETE, 0);
+	ack_all(b);
+	now += 2 * SECOND;
+	b = expect(take(set, BATCH_QUICK), "flies waits");
+	assert_int_equal(batch_mark(b, 0)->action, MARK_QUICK);
+	ack_all(b);
+	ack_all(expect(take(set, BATCH_DELETE), "leaves"));
+	nothing(set);
+}
+
 static void a_hard_link_group_waits_for_its_last_member(void **state)
 {
 	struct pathset *set = *state;
@@ -803,6 +830,7 @@ int main(void)
 	        CASE(marks_below_a_deletion_wait_and_become_looks),
 	        CASE(a_type_change_waits_for_deletions_below),
 	        CASE(a_hard_link_group_is_taken_whole),
+	        CASE(what_was_written_under_one_name_is_content_for_those_pending_and_in_flight),
 	        CASE(a_hard_link_group_waits_for_its_last_member),
 	        CASE(a_mark_below_a_type_change_does_not_hold_up_its_group),
 	        CASE(the_oldest_blocked_mark_is_not_starved_from_above),

@@ -29,7 +29,8 @@ struct slot {
 	struct mark mark;
 	int64_t put, ready, not_before, taken;
 	bool remark;
-	unsigned long batch; /* in flight: its number */
+	unsigned long batch;      /* in flight: its number */
+	enum mark_action stirred; /* in flight: by what was put for its links */
 };
 
 /* One name: what is pending, in flight and out for a look. */
@@ -148,6 +149,40 @@ static void cool(struct world *w)
 	}
 }
 
+/* A directory above is becoming something else: the mark has no group. */
+static bool flattened(const struct world *w, const struct name *n)
+{
+	for (size_t i = 0; i < w->count; i++) {
+		const struct mark *m = &w->names[i].pending.mark;
+
+		if (w->names[i].pending.there && below(n, &w->names[i]) && exclusive(m) &&
+		    m->action != MARK_DELETE &&
+		    (m->flags & (MARK_RETYPED | MARK_DIR)) == MARK_RETYPED)
+			return true;
+	}
+	return false;
+}
+
+/* What is put for one name of an inode tells of the content of all. */
+static void model_stir(struct world *w, const struct name *n, const struct mark *m)
+{
+	if (!grouped(&n->pending.mark) || flattened(w, n) || m->action < MARK_QUICK ||
+	    m->action > MARK_CONTENT ||
+	    (m->action == MARK_QUICK && (m->flags & (MARK_FRESH | MARK_RETYPED))))
+		return;
+	for (size_t i = 0; i < w->count; i++) {
+		struct slot *s[] = {&w->names[i].pending, &w->names[i].flight};
+
+		if (s[0]->there && grouped(&s[0]->mark) &&
+		    s[0]->mark.link == n->pending.mark.link && m->action == MARK_CONTENT &&
+		    !flattened(w, &w->names[i]))
+			s[0]->mark.action = MARK_CONTENT;
+		if (s[1]->there && grouped(&s[1]->mark) &&
+		    s[1]->mark.link == n->pending.mark.link && m->action > s[1]->stirred)
+			s[1]->stirred = m->action;
+	}
+}
+
 static void model_put(struct world *w, const struct mark *m)
 {
 	struct name *n = name_at(w, m->path);
@@ -159,6 +194,7 @@ static void model_put(struct world *w, const struct mark *m)
 		merge(&n->pending.mark, m);
 		n->pending.ready = ready < n->pending.ready ? ready : n->pending.ready;
 		cool(w);
+		model_stir(w, n, m);
 		return;
 	}
 	n->pending = (struct slot){.there = true,
@@ -169,6 +205,7 @@ static void model_put(struct world *w, const struct mark *m)
 	                           .remark = n->flight.there};
 	n->pending.mark.path = bytes_of(n->path);
 	cool(w);
+	model_stir(w, n, m);
 }
 
 static bool due(const struct world *w, const struct slot *s)
@@ -239,20 +276,6 @@ static bool takeable(const struct world *w, const struct name *n)
 {
 	return n->pending.there && n->pending.mark.action != MARK_LOOK && due(w, &n->pending) &&
 	       !flight_blocks(w, n, 0) && !pending_blocks(w, n) && !reservation_blocks(w, n);
-}
-
-/* A directory above is becoming something else: the mark has no group. */
-static bool flattened(const struct world *w, const struct name *n)
-{
-	for (size_t i = 0; i < w->count; i++) {
-		const struct mark *m = &w->names[i].pending.mark;
-
-		if (w->names[i].pending.there && below(n, &w->names[i]) && exclusive(m) &&
-		    m->action != MARK_DELETE &&
-		    (m->flags & (MARK_RETYPED | MARK_DIR)) == MARK_RETYPED)
-			return true;
-	}
-	return false;
 }
 
 static bool see_links(const struct mark *mark, bool in_flight, void *arg)
@@ -438,6 +461,7 @@ static void model_take(struct world *w, struct batch *b, const struct name *rese
 		n->flight.mark.link = batch_mark(b, i)->link;
 		n->flight.batch = number;
 		n->flight.taken = w->now;
+		n->flight.stirred = MARK_META;
 		n->pending.there = false;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -546,6 +570,8 @@ static void model_back(struct world *w, struct name *n, struct slot *from, enum 
 	struct slot back = *from;
 
 	back.mark.action = back.mark.scope == MARK_SUBTREE ? MARK_LOOK : action;
+	if (back.mark.action < back.stirred)
+		back.mark.action = back.stirred;
 	back.not_before = not_before;
 	back.remark = false;
 	if (n->pending.there) {
@@ -563,24 +589,25 @@ static void model_back(struct world *w, struct name *n, struct slot *from, enum 
 	cool(w);
 }
 
-/* A name whose group has been marked again meanwhile goes along with those marks. */
+/* A name whose group has been marked again meanwhile goes along with those marks, or after them
+ * where they told of the content. */
 static void model_rejoin(struct world *w, struct name *n, const struct slot *done)
 {
-	if (n->pending.there || !grouped(&done->mark))
-		return;
+	bool again = done->stirred != MARK_META;
+
 	for (size_t i = 0; i < w->count; i++) {
 		const struct slot *o = &w->names[i].pending;
 
-		if (!o->there || !grouped(&o->mark) || o->mark.link != done->mark.link)
-			continue;
-		n->pending = *done;
-		n->pending.there = true;
-		n->pending.mark.action = MARK_META;
-		n->pending.mark.flags &= MARK_AUDIT;
-		n->pending.mark.size = 0;
-		n->pending.remark = false;
-		return;
+		again |= o->there && grouped(&o->mark) && o->mark.link == done->mark.link;
 	}
+	if (n->pending.there || !grouped(&done->mark) || !again)
+		return;
+	n->pending = *done;
+	n->pending.there = true;
+	n->pending.mark.action = done->stirred;
+	n->pending.mark.flags &= MARK_AUDIT;
+	n->pending.mark.size = 0;
+	n->pending.remark = false;
 }
 
 static void close_item(struct world *w, struct flying *f, size_t i)

@@ -484,6 +484,37 @@ static void what_was_written_under_a_new_link_is_content_for_the_others(void **s
 	live_stop(&l);
 }
 
+/* No event tells of what was written below a directory that nobody watches yet. */
+static void what_may_have_been_written_under_a_link_that_a_crawl_found_is_content(void **state)
+{
+	struct live l;
+	char out[128], link_out[132];
+	struct timespec times[2];
+	struct stat st;
+
+	(void)state;
+	live_init(&l, NULL);
+	put(&l, "f", "one");
+	live_start(&l);
+	live_settle(&l);
+	(void)snprintf(out, sizeof(out), "%s/o", l.outside);
+	(void)snprintf(link_out, sizeof(link_out), "%s/g", out);
+	make(&l, out);
+	assert_int_equal(stat(at(&l, "f"), &st), 0);
+	assert_int_equal(link(at(&l, "f"), link_out), 0);
+	put(&l, link_out, "two");
+	times[0] = st.st_atim;
+	times[1] = st.st_mtim;
+	assert_int_equal(utimensat(AT_FDCWD, link_out, times, 0), 0);
+	live_settle(&l);
+	live_forget(&l);
+	move(&l, out, "o");
+	live_settle(&l);
+	assert_int_equal(live_mark(&l, "f")->action, MARK_CONTENT);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
 static void what_was_written_under_a_name_that_left_is_looked_for_under_the_others(void **state)
 {
 	struct live l;
@@ -751,6 +782,8 @@ int main(void)
 	        cmocka_unit_test(type_swaps_are_retyped),
 	        cmocka_unit_test(hard_link_aliases_are_marked_together),
 	        cmocka_unit_test(what_was_written_under_a_new_link_is_content_for_the_others),
+	        cmocka_unit_test(
+	                what_may_have_been_written_under_a_link_that_a_crawl_found_is_content),
 	        cmocka_unit_test(
 	                what_was_written_under_a_name_that_left_is_looked_for_under_the_others),
 	        cmocka_unit_test(excluded_names_raise_nothing),
