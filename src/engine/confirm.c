@@ -7,17 +7,15 @@
 /* The receiver's quick check saw the size and time that the target was known to have, and sent
  * nothing; but the source's ctime says that the file was written since: its time was put back
  * between look and list. */
-static bool flight_fooled(struct engine *e, const struct mark *m, const struct wire_result_item *r)
+static bool flight_fooled(const struct belief *known, const struct mark *m,
+                          const struct wire_result_item *r)
 {
-	struct belief known;
-
 	if (m->action != MARK_QUICK || (r->flags & WIRE_DATA_SENT) || (m->flags & MARK_FRESH) ||
 	    !S_ISREG(r->fp.mode))
 		return false;
-	ledger_get(e->ledger, m->path, &known);
-	return (known.state & LEDGER_CONFIRMED) && known.fp.size == r->fp.size &&
-	       known.fp.mtime_ns == r->fp.mtime_ns &&
-	       (known.fp.ctime_ns != r->fp.ctime_ns || known.fp.ino != r->fp.ino);
+	return (known->state & LEDGER_CONFIRMED) && known->fp.size == r->fp.size &&
+	       known->fp.mtime_ns == r->fp.mtime_ns &&
+	       (known->fp.ctime_ns != r->fp.ctime_ns || known->fp.ino != r->fp.ino);
 }
 
 static bool flight_first_name(struct bytes name, const struct belief *belief, void *arg)
@@ -39,30 +37,27 @@ bool flight_has_below(struct engine *e, struct bytes dir)
 /* Attributes alone were compared, but the file has changed once more between look and list, maybe
  * in its content, with its time put back. An event will tell; should that be lost, the old ctime
  * does. */
-static void confirm_keep_doubt(struct engine *e, const struct mark *m,
+static void confirm_keep_doubt(const struct belief *known, const struct mark *m,
                                const struct wire_result_item *r, struct fingerprint *fp)
 {
-	struct belief known;
-
 	if (m->action != MARK_META || !S_ISREG(r->fp.mode) || m->ctime_ns == r->fp.ctime_ns ||
 	    (r->flags & WIRE_DATA_SENT))
 		return;
-	ledger_get(e->ledger, m->path, &known);
-	if ((known.state & LEDGER_CONFIRMED) && known.fp.size == r->fp.size &&
-	    known.fp.mtime_ns == r->fp.mtime_ns)
-		fp->ctime_ns = known.fp.ctime_ns;
+	if ((known->state & LEDGER_CONFIRMED) && known->fp.size == r->fp.size &&
+	    known->fp.mtime_ns == r->fp.mtime_ns)
+		fp->ctime_ns = known->fp.ctime_ns;
 }
 
 /* Confirmed as sent. But what is no directory cannot stand above names that are believed held: the
  * answer is older than they are, and recording it would forget them (I11). */
-bool flight_confirm(struct engine *e, const struct mark *m, const struct wire_result_item *r,
-                    int64_t now_ns)
+bool flight_confirm(struct engine *e, const struct flight *f, const struct mark *m,
+                    const struct wire_result_item *r, int64_t now_ns)
 {
 	struct fingerprint fp = r->fp;
 
 	if (!S_ISDIR(r->fp.mode) && !e->config.keep_deleted && flight_has_below(e, m->path))
 		return false;
-	confirm_keep_doubt(e, m, r, &fp);
+	confirm_keep_doubt(&f->known[r->index], m, r, &fp);
 	ledger_confirm(e->ledger, m->path, &fp);
 	zombie_intend(e, m->path, false);
 	trust_confirmed(e, m->path, now_ns);
@@ -98,18 +93,19 @@ void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wir
 			aged_remove(&e->content_due, m->path);
 		return;
 	}
-	if (flight_fooled(e, m, r)) {
+	if (flight_fooled(&f->known[item], m, r)) {
 		flight_back(e, f, i, MARK_CONTENT, r->fp.nlink > 1, now_ns);
 		return;
 	}
-	if (!flight_confirm(e, m, r, now_ns)) { /* their deletion goes first */
+	if (!flight_confirm(e, f, m, r, now_ns)) { /* their deletion goes first */
 		flight_again(e, f, i, true, now_ns, now_ns + NS_PER_S);
 		return;
 	}
 	if ((r->fp.nlink > 1 || (m->flags & MARK_FRESH)) && !S_ISDIR(r->fp.mode))
 		group_join(e, m, &r->fp, now_ns);
 	/* A name that joins its other links is made anew, too. */
-	if ((r->flags & WIRE_WAS_NEW) && f->known[item] == (r->fp.mode & S_IFMT) &&
+	if ((r->flags & WIRE_WAS_NEW) &&
+	    flight_sure_type(&f->known[item]) == (r->fp.mode & S_IFMT) &&
 	    (S_ISDIR(r->fp.mode) || r->fp.nlink == 1))
 		trust_contradiction(e, m->path, now_ns);
 	if (r->flags & WIRE_RACY) {

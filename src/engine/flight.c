@@ -53,16 +53,19 @@ static void flight_add_stamp(struct wire_item *item, struct buf *path, struct en
 /* A deletion whose name the target is no longer believed to hold must not be sent: the name may be
  * somebody else's by now (I8). What was put again while it was on its way into a hold is held. */
 static bool flight_needs(struct engine *e, struct flight *f, const struct mark *m,
-                         uint32_t *ret_known)
+                         struct belief *ret_known)
 {
-	struct belief belief;
-
-	ledger_get(e->ledger, m->path, &belief);
-	/* What the target answers about a name contradicts only what was sure when it was sent. */
-	*ret_known = belief.state == LEDGER_CONFIRMED ? belief.fp.mode & S_IFMT : 0;
+	ledger_get(e->ledger, m->path, ret_known);
 	if (f->class != SESSION_DELETE)
 		return true;
-	return belief.state != LEDGER_ABSENT && !hold_has(e, m->path);
+	return ret_known->state != LEDGER_ABSENT && !hold_has(e, m->path);
+}
+
+/* The type that the target was sure to hold when it was sent; 0: none. Nothing else can be
+ * contradicted by its answer. */
+uint32_t flight_sure_type(const struct belief *known)
+{
+	return known->state == LEDGER_CONFIRMED ? known->fp.mode & S_IFMT : 0;
 }
 
 /* A deletion of a directory spares what is none, so only what surely is one goes as such: the mark
@@ -132,7 +135,8 @@ static size_t flight_collect(struct engine *e, struct flight *f, struct wire_ite
 		}
 		f->mark_of[count] = i;
 		items[count] = (struct wire_item){
-		        .path = m->path, .flags = flight_item_flags(e, f, m, f->known[count])};
+		        .path = m->path,
+		        .flags = flight_item_flags(e, f, m, flight_sure_type(&f->known[count]))};
 		count++;
 	}
 	return count;
@@ -332,7 +336,8 @@ static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
 		return;
 	case WIRE_MOVED:
 		if (f->class != SESSION_DELETE)
-			(void)flight_confirm(e, m, r, now_ns); /* if not, then at the next time */
+			(void)flight_confirm(e, f, m, r,
+			                     now_ns); /* if not, then at the next time */
 		flight_again(e, f, i, false, now_ns, now_ns);
 		return;
 	case WIRE_SAME:

@@ -57,7 +57,9 @@ struct flight {
 	struct batch *batch; /* NULL: only stamps ride */
 	enum session_class class;
 	size_t *mark_of; /* wire item -> index in batch */
-	uint32_t *known; /* wire item: the type that the target was sure to hold when it was sent */
+	/* Wire item: what was believed when it was sent. The names of an inode share their
+	 * fingerprint in the ledger, so the first answer changes it for the others. */
+	struct belief *known;
 	enum flight_answer { FLIGHT_OPEN, FLIGHT_KNOWN, FLIGHT_UNKNOWN } * answered; /* wire item */
 	size_t marks;          /* wire items that are marks; stamps or names to be swept follow */
 	size_t swept;          /* DELETE: how many follow */
@@ -291,13 +293,14 @@ void group_hold_parts(struct engine *e, struct batch *batch, int64_t now_ns);
 
 /* confirm.c */
 /* False: not recorded, because names are believed held below what is no directory. */
-bool flight_confirm(struct engine *e, const struct mark *m, const struct wire_result_item *r,
-                    int64_t now_ns);
+bool flight_confirm(struct engine *e, const struct flight *f, const struct mark *m,
+                    const struct wire_result_item *r, int64_t now_ns);
 void flight_was_approved(struct engine *e, struct bytes path);
 void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wire_result_item *r,
                   int64_t now_ns);
 /* Whether the target is believed to hold something below. */
 bool flight_has_below(struct engine *e, struct bytes dir);
+uint32_t flight_sure_type(const struct belief *known);
 /* Deletions under way that nothing is known about yet. */
 size_t flight_deletions(const struct engine *e);
 void flight_lost(struct engine *e, struct flight *f, bool zombie, int64_t now_ns);

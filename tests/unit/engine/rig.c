@@ -207,6 +207,19 @@ struct rig_look *rig_find_look(struct rig *r, const char *path)
 	return NULL;
 }
 
+int rig_report_fp(struct rig *r, struct rig_batch *b, const char *path,
+                  const struct fingerprint *fp)
+{
+	struct wire_result_item item = {.index = UINT32_MAX, .result = WIRE_ACKED, .fp = *fp};
+	struct wire_report m = {b->id, &item, 1};
+
+	for (size_t i = 0; i < b->count; i++) {
+		if (!strcmp(b->path[i], path))
+			item.index = (uint32_t)i;
+	}
+	return engine_report(r->engine, &m, r->now_ns);
+}
+
 int rig_report(struct rig *r, struct rig_batch *b, const char *path, enum wire_result result)
 {
 	struct wire_result_item item = {.index = UINT32_MAX,

@@ -65,6 +65,9 @@ void rig_put(struct rig *r, const char *path, enum mark_action action, unsigned 
 struct rig_batch *rig_find(struct rig *r, const char *path);
 /* An open look for the path; NULL: none. */
 struct rig_look *rig_find_look(struct rig *r, const char *path);
+/* Acknowledged, as what the list said of it. */
+int rig_report_fp(struct rig *r, struct rig_batch *b, const char *path,
+                  const struct fingerprint *fp);
 int rig_report(struct rig *r, struct rig_batch *b, const char *path, enum wire_result result);
 void rig_done(struct rig *r, struct rig_batch *b, enum trouble trouble, bool zombie);
 /* Confirms every item of every batch under way, again and again until there is none. */
