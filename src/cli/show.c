@@ -277,8 +277,11 @@ static int judge_tree(json_t *tree, struct buf *why)
 {
 	const char *state = text(tree, "state");
 
+	if (number(tree, "unreadable") > 0)
+		buf_printf(why, "%stree %s has %" PRId64 " entries that cannot be read",
+		           why->n ? "; " : "", name_of(tree, "name"), number(tree, "unreadable"));
 	if (strcmp(state, "live") == 0)
-		return 0;
+		return number(tree, "unreadable") > 0;
 	buf_printf(why, "%stree %s is %s", why->n ? "; " : "", name_of(tree, "name"), state);
 	return strcmp(state, "frozen") == 0 ? 2 : 1;
 }

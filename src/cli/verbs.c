@@ -8,7 +8,8 @@ const struct cli_exit_code cli_exit_codes[] = {
         {CLI_OK, "done; everything is as it should be"},
         {CLI_FAILURE, "it failed; the reason is on standard error"},
         {CLI_USAGE, "wrong usage or configuration; nothing was touched"},
-        {CLI_STUCK, "only failed, held or paused items remain (wait, verify, run --once)"},
+        {CLI_STUCK,
+         "only failed, held, paused or unreadable items remain (wait, verify, run --once)"},
         {CLI_TIMEOUT, "the time given by --timeout has passed"},
         {CLI_NO_DAEMON, "no daemon can be reached"},
         {CLI_RUNNING, "another instance runs on this state"},
@@ -91,10 +92,9 @@ const struct cli_verb cli_verbs[] = {
          "[JOB...]",
          "wait until all changes made so far are confirmed",
          "Returns when every change made before the call is confirmed by each target. When only "
-         "failed, "
-         "held or paused items remain it returns at once with exit code 3. With that, and with the "
-         "exit code 4 of a timeout, it names what is left in each job: the first entries, why, and "
-         "what to do.",
+         "failed, held or paused items remain, or what cannot be read at the source, it returns at "
+         "once with exit code 3. With that, and with the exit code 4 of a timeout, it names what "
+         "is left in each job: the first entries, why, and what to do.",
          {TIMEOUT, JSON},
          0,
          MANY,

@@ -92,6 +92,7 @@ struct wait {
 	struct {
 		struct tree *tree;
 		uint64_t token, drain;
+		size_t unreadable; /* entries of the source that nobody could look at */
 		bool known;
 	} * trees;
 	size_t tree_count;
@@ -178,7 +179,8 @@ void connect_session_gone(struct job *j, const struct wire_gone *m);
 void connect_approve_pin(struct job *j);
 
 /* waits.c */
-void waits_barrier(struct instance *in, struct tree *t, uint64_t token, uint64_t drain);
+void waits_barrier(struct instance *in, struct tree *t, uint64_t token, uint64_t drain,
+                   size_t unreadable);
 void waits_check(struct instance *in);
 void waits_add(struct instance *in, struct job **jobs, size_t n, struct control_reply *reply);
 /* As waits_add(), and then verify_begin(). */

@@ -138,7 +138,7 @@ static void tree_barrier(struct tree *t, const struct source_barrier *b)
 			job_touch(j);
 		}
 	}
-	waits_barrier(t->instance, t, b->token, b->drain);
+	waits_barrier(t->instance, t, b->token, b->drain, b->unreadable);
 }
 
 static void tree_looked(struct tree *t, const struct source_looked *l)

@@ -80,13 +80,15 @@ void waits_once(struct instance *in)
 	waits_add(in, jobs, n, NULL);
 }
 
-void waits_barrier(struct instance *in, struct tree *t, uint64_t token, uint64_t drain)
+void waits_barrier(struct instance *in, struct tree *t, uint64_t token, uint64_t drain,
+                   size_t unreadable)
 {
 	for (struct wait *w = in->waits; w; w = w->next) {
 		for (size_t i = 0; i < w->tree_count; i++) {
 			if (w->trees[i].tree == t && w->trees[i].token == token) {
 				w->trees[i].known = true;
 				w->trees[i].drain = drain;
+				w->trees[i].unreadable = unreadable;
 			}
 		}
 	}
@@ -106,9 +108,8 @@ static enum engine_settled wait_job(struct wait *w, struct job *j)
 			               : ENGINE_PENDING;
 		enum engine_settled settled = engine_settled(j->engine, w->trees[i].drain);
 
-		/* The count is of the latest whole crawl: right for a run that begins with one, and
-		 * too old for a barrier. */
-		if (settled == ENGINE_SETTLED && !w->reply && j->tree->progress.unreadable)
+		/* What nobody could look at is confirmed nowhere. */
+		if (settled == ENGINE_SETTLED && w->trees[i].unreadable)
 			return ENGINE_STUCK;
 		return settled;
 	}

@@ -25,6 +25,7 @@ struct frame {
 	size_t at;    /* next entry to examine */
 	unsigned job; /* next job to join with, once all are examined */
 	bool complete;
+	bool failed; /* a name in it could not be examined */
 };
 
 struct crawl {
@@ -165,6 +166,7 @@ static bool frame_open(struct source *s, struct crawl *c, const struct todo *tod
 		adopt_watch(s, todo->node, f->view.fd);
 	rc = listing_read(&f->list, f->view.fd);
 	f->complete = rc == 0;
+	f->failed = false;
 	if (rc != 0)
 		look_failed(s, todo->node, rc);
 	s->dirs_seen++;
@@ -187,10 +189,12 @@ static void examine(struct source *s, struct crawl *c, struct listed *e)
 	if (!at)
 		return;
 	if (fstatat(f->view.fd, at, &st, AT_SYMLINK_NOFOLLOW) != 0) {
-		if (errno == ENOENT)
+		if (errno == ENOENT) {
 			e->state = LISTED_GONE;
-		else
-			look_failed(s, f->view.node, -errno);
+		} else {
+			f->failed = true;
+			look_name_failed(s, &f->view, -errno);
+		}
 		return;
 	}
 	if (S_ISSOCK(st.st_mode)) {
@@ -212,6 +216,7 @@ static void examine(struct source *s, struct crawl *c, struct listed *e)
 		else if (f->todo.deep || fresh)
 			crawl_push(c, node, f->todo.jobs, true);
 	} else {
+		unread_forget(s, buf_bytes(&s->path));
 		park_limbo(s, dirtab_child(s->dirs, f->view.node, name));
 	}
 	fingerprint_of(&e->fp, &st);
@@ -342,6 +347,10 @@ static void frame_step(struct source *s, struct crawl *c)
 		join(s, c, f->job++);
 		return;
 	}
+	if (f->complete && !f->failed) {
+		s->path.n = f->view.prefix ? f->view.prefix - 1 : 0;
+		unread_forget(s, buf_bytes(&s->path));
+	}
 	if (f->complete)
 		let_go(s, f);
 	dirtab_set_seen(s->dirs, f->view.node, dirtab_seen(s->dirs, f->view.node) | f->todo.jobs);
@@ -367,7 +376,7 @@ static void begin(struct source *s, struct crawl *c)
 	c->begun = true;
 	if (!c->whole)
 		return;
-	s->unreadable = s->too_long = 0;
+	s->too_long = 0;
 	s->limit_hit = false;
 	crawl_push(c, DIRTAB_ROOT, c->look.jobs, true);
 	look_root(s, &c->look);
@@ -379,12 +388,17 @@ static void finish(struct source *s, struct crawl *c)
 	bool whole = c->whole;
 
 	if (whole) {
+		struct look look = {.jobs = s->attached,
+		                    .born = s->taken_drain,
+		                    .since_ns = clock_boot_ns(),
+		                    .least = MARK_LOOK};
 		size_t limbo =
 		        s->nlimbo; /* about to leave: nobody needs to raise a limit for them */
 		size_t missing = dirtab_count(s->dirs) - dirtab_watched(s->dirs);
 
 		s->crawls_done++;
 		s->unwatched = s->limit_hit && missing > limbo ? missing : 0;
+		unread_retry(s, &look);
 	}
 	if (c->look.request)
 		outbox_flush(s);

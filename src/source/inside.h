@@ -71,6 +71,7 @@ struct view {
 
 struct crawl;
 struct hot;
+struct unread;
 
 struct job {
 	struct ledger *ledger; /* NULL: not attached */
@@ -87,6 +88,7 @@ struct parked {
 
 struct barrier {
 	uint64_t token, drain;
+	size_t unread; /* what could not be read when it was asked for */
 };
 
 struct source {
@@ -149,6 +151,8 @@ struct source {
 	uint64_t frozen_born;
 	int64_t frozen_since_ns;
 	bool stopping;
+	struct unread *unread; /* what could not be read; hash */
+	bool unread_changed;
 	struct hot *hot; /* files open for writing, the oldest first */
 	size_t nhot;
 	/* CLOCK_BOOTTIME; INT64_MAX: off */
@@ -156,8 +160,8 @@ struct source {
 
 	/* What status shows. */
 	uint64_t entries_seen, dirs_seen, crawls_done;
-	uint64_t unwatched, unreadable, too_long;
-	char unreadable_first[160], too_long_first[160];
+	uint64_t unwatched, too_long;
+	char too_long_first[160];
 	char mount_first[160];
 	uint64_t mounts_hash;
 	char frozen_text[500];
@@ -233,12 +237,17 @@ void look_batch(struct source *s, uint32_t node, const struct backlog_dir *dir);
 /* Before the other looks of a round, while directories still have the paths that the ledgers know:
  * names of the backlog that were changed and have left. */
 void look_left(struct source *s, uint32_t node, const struct backlog_dir *dir);
+/* A path, and if `deep` all below it. The deepest known directory on the way is crawled, or the
+ * name in it looked at: what is not known below it is found by that. */
+void look_below(struct source *s, struct bytes path, bool deep, const struct look *look);
 /* The root's own attributes. */
 void look_root(struct source *s, const struct look *look);
 /* Somebody may have a file in an open directory open for writing, or mapped so. */
 bool look_has_writer(const struct view *v, const char *name);
 /* Could not be opened or listed for a reason other than having moved. */
 void look_failed(struct source *s, uint32_t node, int rc);
+/* The name in s->path could not be examined in an open directory. */
+void look_name_failed(struct source *s, const struct view *v, int rc);
 
 /* adopt.c */
 /* Makes sure that the directory `name` in v has a node and a watch: *ret is the node, *ret_new says
@@ -279,6 +288,17 @@ void park_detach(struct source *s, uint32_t node);
 void park_limbo_turn(struct source *s, size_t ripe);
 void park_clear(struct source *s);
 void park_release(struct source *s, struct parked *p);
+
+/* unread.c */
+void unread_add(struct source *s, struct bytes path, int error);
+/* It was read, or is gone. */
+void unread_forget(struct source *s, struct bytes path);
+void unread_forget_below(struct source *s, struct bytes path);
+size_t unread_count(const struct source *s);
+void unread_explain(const struct source *s, struct buf *text);
+/* In a round: what seems to be readable by now is looked at, with all below it. */
+void unread_retry(struct source *s, const struct look *look);
+void unread_clear(struct source *s);
 
 /* hot.c */
 void hot_add(struct source *s, uint32_t node, struct bytes name);

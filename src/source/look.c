@@ -59,11 +59,13 @@ const char *look_set_name(struct source *s, const struct view *v, struct bytes n
 
 void look_failed(struct source *s, uint32_t node, int rc)
 {
+	struct bytes path = buf_bytes(&s->path);
+
 	if (rc == -EXDEV)
 		return; /* what lies below a mount point is frozen */
-	if (!s->unreadable++)
-		(void)snprintf(s->unreadable_first, sizeof(s->unreadable_first), "%.100s: %.50s",
-		               path_show(buf_bytes(&s->path)), strerror(-rc));
+	if (path.n && path.p[path.n - 1] == '/')
+		path.n--;
+	unread_add(s, path, rc);
 	for (; node != DIRTAB_NONE; node = dirtab_parent(s->dirs, node))
 		dirtab_set_unread(s->dirs, node, true);
 	/* Want of descriptors or memory passes by itself, and no event will tell. */
@@ -73,6 +75,13 @@ void look_failed(struct source *s, uint32_t node, int rc)
 		if (s->crawl_at_ns > soon_ns)
 			s->crawl_at_ns = soon_ns;
 	}
+}
+
+void look_name_failed(struct source *s, const struct view *v, int rc)
+{
+	if (rc == -EACCES)
+		s->path.n = v->prefix; /* the directory cannot be searched */
+	look_failed(s, v->node, rc);
 }
 
 /* A name came and went, or went and came back, before anything could be sent: all that is left of
@@ -156,13 +165,12 @@ static int look_dir(struct source *s, struct view *v, struct bytes name, struct 
 	bool fresh;
 	int rc = adopt_dir(s, v, name, st, look, &node, &fresh);
 
-	if (rc == -EACCES || rc == -EPERM || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM ||
-	    rc == -EIO) {
+	if (rc == -ENOENT || rc == -EAGAIN || rc == -EXDEV || rc == -ENOTDIR || rc == -ELOOP)
+		return rc;
+	if (rc != 0) {
 		look_failed(s, v->node, rc);
 		return 0; /* its own attributes are known all the same */
 	}
-	if (rc != 0)
-		return rc;
 	if (fresh)
 		jobs = look->jobs;
 	else if (look->bits & (BACKLOG_CREATED | BACKLOG_MOVED))
@@ -190,14 +198,19 @@ void look_name(struct source *s, struct view *v, struct bytes name, const struct
 		return;
 	if (fstatat(v->fd, at, &st, AT_SYMLINK_NOFOLLOW) != 0) {
 		if (errno != ENOENT) {
-			look_failed(s, v->node, -errno);
+			look_name_failed(s, v, -errno);
 			return;
 		}
 		st.st_mode = S_IFSOCK;
 	}
 	/* Nothing, or a socket: those are not mirrored. */
 	if (S_ISSOCK(st.st_mode)) {
-		park_limbo(s, dirtab_child(s->dirs, v->node, name));
+		uint32_t child = dirtab_child(s->dirs, v->node, name);
+
+		unread_forget(s, buf_bytes(&s->path));
+		if (child != DIRTAB_NONE)
+			unread_forget_below(s, buf_bytes(&s->path));
+		park_limbo(s, child);
 		s->root_lost |= top;
 		report_gone(s, v, look);
 		return;
@@ -207,9 +220,10 @@ void look_name(struct source *s, struct view *v, struct bytes name, const struct
 		park_limbo(s, dirtab_child(s->dirs, v->node, name));
 		return;
 	}
-	if (!S_ISDIR(st.st_mode))
+	if (!S_ISDIR(st.st_mode)) {
+		unread_forget(s, buf_bytes(&s->path));
 		park_limbo(s, dirtab_child(s->dirs, v->node, name));
-	else if (look_dir(s, v, name, &st, look) != 0)
+	} else if (look_dir(s, v, name, &st, look) != 0)
 		return;
 	fingerprint_of(&seen, &st);
 	if (is_hot(v, at, &st, look->bits)) {
@@ -253,6 +267,24 @@ void look_path(struct source *s, struct bytes path, const struct look *look)
 	uint32_t node = dirtab_resolve(s->dirs, path_parent(path), &rest);
 
 	look_one(s, node, rest.n ? path_next(&rest) : path_name(path), look);
+}
+
+void look_below(struct source *s, struct bytes path, bool deep, const struct look *look)
+{
+	struct bytes rest, parent_rest;
+	uint32_t node = dirtab_resolve(s->dirs, path, &rest);
+
+	if (rest.n) {
+		look_one(s, node, path_next(&rest), look);
+		return;
+	}
+	if (!path.n)
+		look_root(s, look);
+	else
+		look_one(s, dirtab_resolve(s->dirs, path_parent(path), &parent_rest),
+		         path_name(path), look);
+	if (deep && dirtab_alive(s->dirs, node))
+		crawl_push(crawl_new(s, CRAWL_REQUEST, look), node, look->jobs, true);
 }
 
 void look_root(struct source *s, const struct look *look)

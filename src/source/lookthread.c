@@ -81,8 +81,6 @@ static void handle_detach(struct source *s, struct inner *in)
 	answer_looked(s, in->job, in->token);
 }
 
-/* The deepest known directory on the way is crawled, or the name in it looked at: what is not known
- * below it is found by that. */
 static void request_mark(struct source *s, struct inner *in, const struct mark *m)
 {
 	struct look look = {.jobs = 1u << in->job & s->attached,
@@ -92,22 +90,9 @@ static void request_mark(struct source *s, struct inner *in, const struct mark *
 	                    .flags = m->flags & MARK_AUDIT,
 	                    .request = in,
 	                    .asked = m->path};
-	struct bytes rest, parent_rest;
-	uint32_t node = dirtab_resolve(s->dirs, m->path, &rest);
 
-	if (!look.jobs || !path_valid(m->path))
-		return;
-	if (rest.n) {
-		look_one(s, node, path_next(&rest), &look);
-		return;
-	}
-	if (!m->path.n)
-		look_root(s, &look);
-	else
-		look_one(s, dirtab_resolve(s->dirs, path_parent(m->path), &parent_rest),
-		         path_name(m->path), &look);
-	if (m->scope == MARK_SUBTREE && dirtab_alive(s->dirs, node))
-		crawl_push(crawl_new(s, CRAWL_REQUEST, &look), node, look.jobs, true);
+	if (look.jobs && path_valid(m->path))
+		look_below(s, m->path, m->scope == MARK_SUBTREE, &look);
 }
 
 void lookthread_handle_look(struct source *s, struct inner *in)
@@ -147,8 +132,12 @@ static void handle_barrier(struct source *s, struct inner *in)
 	struct look look = {
 	        .jobs = s->attached, .born = in->drain, .since_ns = in->at_ns, .least = MARK_LOOK};
 
+	if (unread_count(s) && round_begin(s)) {
+		unread_retry(s, &look);
+		round_end(s);
+	}
 	s->barriers = mem_realloc(s->barriers, s->nbarriers + 1, sizeof(*s->barriers));
-	s->barriers[s->nbarriers++] = (struct barrier){in->token, in->drain};
+	s->barriers[s->nbarriers++] = (struct barrier){in->token, in->drain, unread_count(s)};
 	/* Without events only a crawl can say that everything was seen. */
 	if (degraded(s) && !s->frozen)
 		crawl_tree(s, CRAWL_TREE, &look);
@@ -330,16 +319,21 @@ static void answer_barriers(struct source *s)
 	for (size_t i = 0; i < s->nbarriers; i++) {
 		struct barrier b = s->barriers[i];
 		struct source_barrier *letter;
+		/* What could not be read when it was asked is being read now, for a later drain. */
+		uint64_t drain = unread_count(s) < b.unread && s->taken_drain > b.drain
+		                         ? s->taken_drain
+		                         : b.drain;
 
-		if (!s->frozen && (s->taken_drain < b.drain || park_holds(s, b.drain) ||
-		                   crawl_holds(s, b.drain))) {
+		if (!s->frozen &&
+		    (s->taken_drain < drain || park_holds(s, drain) || crawl_holds(s, drain))) {
 			s->barriers[kept++] = b;
 			continue;
 		}
 		letter = mem_alloc(sizeof(*letter));
 		letter->source = s;
 		letter->token = b.token;
-		letter->drain = b.drain;
+		letter->drain = drain;
+		letter->unreadable = unread_count(s);
 		letter->letter.kind = SOURCE_BARRIER;
 		mailbox_post(s->out, &letter->letter);
 	}

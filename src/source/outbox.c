@@ -175,9 +175,7 @@ static void explain_troubles(struct source *s, struct buf *text)
 	if (s->mount_first[0])
 		buf_printf(text, "Mount points below the root are left alone (%s). ",
 		           s->mount_first);
-	if (s->unreadable)
-		buf_printf(text, "%llu entries cannot be read (%s). ",
-		           (unsigned long long)s->unreadable, s->unreadable_first);
+	unread_explain(s, text);
 	if (s->too_long)
 		buf_printf(text, "%llu entries cannot be replicated: path too long (%s). ",
 		           (unsigned long long)s->too_long, s->too_long_first);
@@ -233,7 +231,7 @@ void outbox_progress(struct source *s, bool force)
 	p->dirs = s->dirs_seen;
 	p->entries = s->entries_seen;
 	p->watches = dirtab_watched(s->dirs);
-	p->unreadable = s->unreadable;
+	p->unreadable = unread_count(s);
 	p->crawls = s->crawls_done;
 	(void)pthread_mutex_lock(&s->lock);
 	p->overflows = s->overflows;

@@ -207,6 +207,11 @@ void round_end(struct source *s)
 	}
 	if (!round_emptied(s))
 		outbox_flush(s);
+	if (s->unread_changed) {
+		s->unread_changed = false;
+		outbox_state(s);
+		outbox_progress(s, true);
+	}
 	compare_forget_groups(s);
 	if (s->root_fd >= 0)
 		(void)close(s->root_fd);

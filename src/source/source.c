@@ -61,6 +61,7 @@ static void dispose(struct source *s)
 	crawl_clear(s);
 	park_clear(s);
 	hot_clear(s);
+	unread_clear(s);
 	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++)
 		outbox_discard(s, job);
 	while (s->held) {

@@ -65,7 +65,9 @@ struct source_root {
 struct source_barrier {
 	struct letter letter;
 	struct source *source;
-	uint64_t token, drain;
+	uint64_t token;
+	uint64_t drain;    /* the one asked for, or a later one */
+	size_t unreadable; /* entries that nobody could look at */
 };
 struct source_looked {
 	struct letter letter;

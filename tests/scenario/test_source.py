@@ -11,6 +11,7 @@ import time
 
 import pytest
 from harness import proc, sandbox, snapshot
+from harness.daemon import EXIT_REMAINS
 
 
 def names(root):
@@ -196,6 +197,37 @@ def test_unreadable_file_named_others_go_heals_by_chmod(box):
     ls.settle(20)
     box.check_equal(src, copy)
     assert ls.job()["failed"] == 0
+
+
+@pytest.mark.root
+def test_unreadable_directory_is_not_confirmed_until_it_can_be_read(box):
+    """A build whose barrier knows only what it could look at says that all is equal."""
+    src, copy = box.dir("src"), box.local()
+    for d in (src, copy.path, box.dir("state-nobody")):
+        os.chown(d, 65534, 65534)
+    prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    box.write(src + "/open/f", b"1")
+    closed = [src + "/closed", src + "/open/later"]
+    os.mkdir(closed[0], 0o700)
+    box.write(closed[0] + "/deep/f", b"1")
+    ls = box.lockstep(src, [copy], prefix=prefix, state=box.path("state-nobody", "s"))
+    said = ls.remains(10)
+    assert "1 entries cannot be read (closed: Permission denied)" in said, said
+    assert "tree main: 1 entries cannot be read (closed: Permission denied)" in ls.ask("status").stdout
+    check = ls.ask("status", "--check")
+    assert check.returncode == 1 and "cannot be read" in check.stdout, check.stdout
+    verified = ls.ask("verify")
+    assert verified.returncode == EXIT_REMAINS and "closed: Permission denied" in verified.stderr, verified
+    assert box.read(copy.path + "/open/f") == b"1"
+    os.mkdir(closed[1], 0o700)
+    box.write(closed[1] + "/f", b"1")
+    assert "2 entries cannot be read" in ls.remains(10)
+    for d in closed:
+        os.chmod(d, 0o755)
+    ls.settle(20)
+    for f in ("/closed/deep/f", "/open/later/f"):
+        assert box.read(copy.path + f) == b"1"
+    assert ls.ask("status", "--check").returncode == 0
 
 
 SWAPPER = """

@@ -264,6 +264,7 @@ static bool take_letter(struct live *l, struct letter *letter, int kind, uint64_
 		break;
 	case SOURCE_BARRIER:
 		found &= container_of(letter, struct source_barrier, letter)->token == token;
+		l->unreadable = container_of(letter, struct source_barrier, letter)->unreadable;
 		break;
 	case SOURCE_STATE:
 		l->health = container_of(letter, struct source_state, letter)->health;

@@ -25,6 +25,7 @@ struct live {
 	struct mark *marks;  /* every mark of job 0 since live_forget(), paths owned */
 	size_t nmarks, cap;
 	uint64_t token;
+	size_t unreadable; /* as the last barrier said */
 	enum source_health health;
 	char text[600];
 	struct source_progress progress;

@@ -407,6 +407,76 @@ static void inside_unreadable(void **state)
 	live_stop(&l);
 }
 
+/* Without an audit: the barrier itself tries again what could not be read, and says what is left.
+ */
+static void inside_unread_barrier(void **state)
+{
+	struct live l;
+
+	(void)state;
+	live_init(&l, NULL);
+	make(&l, "shut");
+	make(&l, "shut/sub");
+	put(&l, "shut/sub/f", "1");
+	make(&l, "blind"); /* to be listed, not to be searched */
+	put(&l, "blind/f", "1");
+	put(&l, "open", "1");
+	assert_int_equal(chmod(at(&l, "shut/sub"), 0), 0);
+	assert_int_equal(chmod(at(&l, "shut"), 0), 0);
+	assert_int_equal(chmod(at(&l, "blind"), 0444), 0);
+	live_start(&l);
+	live_settle(&l);
+	assert_int_equal(l.unreadable, 2);
+	live_barrier(&l);
+	assert_int_equal(l.unreadable, 2);
+	assert_non_null(strstr(l.text, "2 entries cannot be read ("));
+	assert_non_null(strstr(l.text, ": Permission denied)"));
+
+	assert_int_equal(chmod(at(&l, "blind"), 0755), 0);
+	live_settle(&l);
+	assert_int_equal(l.unreadable, 1);
+	assert_non_null(strstr(l.text, "1 entries cannot be read (shut: Permission denied)"));
+	move(&l, "shut", "moved");
+	live_settle(&l);
+	assert_int_equal(l.unreadable, 1);
+	assert_non_null(strstr(l.text, "(moved: Permission denied)"));
+
+	assert_int_equal(chmod(at(&l, "moved"), 0755), 0);
+	live_settle(&l);
+	assert_int_equal(l.unreadable, 1);
+	assert_non_null(strstr(l.text, "(moved/sub: Permission denied)"));
+	assert_int_equal(chmod(at(&l, "moved/sub"), 0755), 0);
+	live_settle(&l);
+	assert_int_equal(l.unreadable, 0);
+	assert_int_equal(l.text[0], '\0');
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
+/* No event tells that an unreadable directory left the tree together with its parent. */
+static void inside_unread_gone(void **state)
+{
+	struct live l;
+	char away[128];
+
+	(void)state;
+	live_init(&l, NULL);
+	make(&l, "d");
+	make(&l, "d/shut");
+	put(&l, "open", "1");
+	assert_int_equal(chmod(at(&l, "d/shut"), 0), 0);
+	live_start(&l);
+	live_settle(&l);
+	assert_int_equal(l.unreadable, 1);
+	(void)snprintf(away, sizeof(away), "%s/away", l.dir);
+	assert_int_equal(rename(at(&l, "d"), away), 0);
+	live_settle(&l);
+	assert_int_equal(l.unreadable, 0);
+	assert_int_equal(l.text[0], '\0');
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
 /* Runs this program again, for one test, in a process that has prepared itself. */
 static void run_inside(const char *what, bool (*prepare)(void))
 {
@@ -468,7 +538,7 @@ static void watch_limit_degrades_and_is_healed_by_crawls(void **state)
 	run_inside("limit", own_limit);
 }
 
-static void unreadable_directory_raises_no_deletions(void **state)
+static void unreadable_directory_raises_no_deletions_and_is_counted(void **state)
 {
 	(void)state;
 	run_inside("unreadable", no_privileges);
@@ -477,7 +547,9 @@ static void unreadable_directory_raises_no_deletions(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest limit[] = {cmocka_unit_test(inside_watch_limit)};
-	const struct CMUnitTest unreadable[] = {cmocka_unit_test(inside_unreadable)};
+	const struct CMUnitTest unreadable[] = {cmocka_unit_test(inside_unreadable),
+	                                        cmocka_unit_test(inside_unread_barrier),
+	                                        cmocka_unit_test(inside_unread_gone)};
 	const struct CMUnitTest unwatchable[] = {cmocka_unit_test(inside_unwatchable)};
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(replaced_root_freezes_and_thaws_when_it_is_back),
@@ -491,7 +563,7 @@ int main(int argc, char **argv)
 	        cmocka_unit_test(tree_of_the_same_names_is_told_from_the_known_one),
 	        cmocka_unit_test(refused_watches_degrade_whatever_the_reason),
 	        cmocka_unit_test(watch_limit_degrades_and_is_healed_by_crawls),
-	        cmocka_unit_test(unreadable_directory_raises_no_deletions),
+	        cmocka_unit_test(unreadable_directory_raises_no_deletions_and_is_counted),
 	};
 
 	if (argc > 1) {
