@@ -48,7 +48,7 @@ struct supply_session {
 /* How the target went out of sight. */
 enum sight {
 	SIGHT_GAP,     /* we had no session, or ended the last one that would have told */
-	SIGHT_BROKEN,  /* a session broke off */
+	SIGHT_BROKEN,  /* a session broke off, or the worker died with it */
 	SIGHT_REFUSED, /* no session could be had */
 };
 

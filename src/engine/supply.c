@@ -257,7 +257,8 @@ int64_t supply_deadline(const struct engine *e)
 	return deadline;
 }
 
-/* The worker has taken all sessions with it. */
+/* The worker has taken all sessions with it. That says nothing about the target, which may have
+ * gone at that time, or before, without anybody having heard of it: as when they had broken off. */
 void supply_lost_all(struct engine *e)
 {
 	struct supply_session *s, *next;
@@ -265,7 +266,8 @@ void supply_lost_all(struct engine *e)
 	HASH_ITER (hh, e->sessions, s, next) {
 		if (!supply_vouches(s) || s->settled)
 			continue;
-		e->unseen = e->unseen_ns ? e->unseen : SIGHT_GAP;
+		if (!e->unseen_ns || e->unseen < SIGHT_BROKEN)
+			e->unseen = SIGHT_BROKEN;
 		if (!e->unseen_ns || s->heard_ns < e->unseen_ns)
 			e->unseen_ns = s->heard_ns;
 	}

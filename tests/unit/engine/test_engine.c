@@ -247,13 +247,10 @@ static void confirmed_lately_is_forgotten_when_compared(void **state)
 	assert_in_range(noted, 2, 6);
 }
 
-static void confirmed_lately_is_compared_after_an_outage(void **state)
+static void break_idle_session(struct rig *r)
 {
-	struct rig *r = *state;
 	struct rig_session *idle = NULL;
 
-	hold_at_target(r, "a");
-	rig_wait(r, 20 * RIG_SECOND);
 	for (size_t i = 0; i < r->session_count; i++)
 		idle = r->sessions[i].ready && !r->sessions[i].closed ? &r->sessions[i] : idle;
 	assert_non_null(idle);
@@ -263,9 +260,47 @@ static void confirmed_lately_is_compared_after_an_outage(void **state)
 	        .session = idle->id, .trouble = TROUBLE_PROTOCOL, .text = BYTES("reset")};
 
 	engine_session_gone(r->engine, &gone, r->now_ns);
+}
+
+static void confirmed_lately_is_compared_after_an_outage(void **state)
+{
+	struct rig *r = *state;
+
+	hold_at_target(r, "a");
+	rig_wait(r, 20 * RIG_SECOND);
+	break_idle_session(r);
 	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
 	rig_run(r);
 	rig_wait(r, 2 * RIG_SECOND);
+	assert_non_null(rig_find_look(r, "a"));
+	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
+}
+
+/* Whether the target lost its power at that time nobody has seen: also what a compare confirmed may
+ * be lost. */
+static void confirmed_lately_is_compared_after_the_worker_died(void **state)
+{
+	struct rig *r = *state;
+
+	hold_at_target(r, "a");
+	rig_wait(r, 20 * RIG_SECOND);
+	break_idle_session(r);
+	rig_run(r);
+	rig_wait(r, 2 * RIG_SECOND);
+	rig_put(r, "a", MARK_CONTENT, 0);
+	rig_looked(r);
+	rig_wait(r, RIG_SECOND);
+	rig_confirm_all(r);
+	rig_wait(r, 20 * RIG_SECOND);
+	rig_confirm_all(r);
+	assert_null(rig_find_look(r, "a"));
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+
+	for (size_t i = 0; i < r->session_count; i++)
+		r->sessions[i].closed = true;
+	engine_worker_died(r->engine, r->now_ns);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	rig_wait(r, 5 * RIG_SECOND);
 	assert_non_null(rig_find_look(r, "a"));
 	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
 }
@@ -737,6 +772,7 @@ int main(void)
 	        TEST(confirmed_long_ago_is_forgotten, setup),
 	        TEST(confirmed_lately_is_forgotten_when_compared, setup),
 	        TEST(confirmed_lately_is_compared_after_an_outage, setup),
+	        TEST(confirmed_lately_is_compared_after_the_worker_died, setup),
 	        TEST(deletion_waits_for_a_proof, setup_stamps),
 	        TEST(disproved_stamp_compares_and_deletions_wait_for_that, setup_stamps),
 	        TEST(stamp_of_an_unproven_batch_does_not_count, setup_stamps),
