@@ -17,6 +17,7 @@
 #include "source/backlog.h"
 #include "source/dirtab.h"
 #include "source/guard.h"
+#include "source/hotlist.h"
 #include "source/source.h"
 
 /* Letters to the look thread. */
@@ -70,7 +71,6 @@ struct view {
 };
 
 struct crawl;
-struct hot;
 struct unread;
 
 struct job {
@@ -153,10 +153,9 @@ struct source {
 	bool stopping;
 	struct unread *unread; /* what could not be read; hash */
 	bool unread_changed;
-	struct hot *hot; /* files open for writing, the oldest first */
-	size_t nhot;
+	struct hotlist hot; /* files open for writing */
 	/* CLOCK_BOOTTIME; INT64_MAX: off */
-	int64_t audit_at_ns, crawl_at_ns, check_at_ns, hot_at_ns;
+	int64_t audit_at_ns, crawl_at_ns, check_at_ns;
 
 	/* What status shows. */
 	uint64_t entries_seen, dirs_seen, crawls_done;
@@ -301,9 +300,8 @@ void unread_retry(struct source *s, const struct look *look);
 void unread_clear(struct source *s);
 
 /* hot.c */
-void hot_add(struct source *s, uint32_t node, struct bytes name);
+void hot_add(struct source *s, uint32_t node, struct bytes name, const struct fingerprint *seen);
 void hot_turn(struct source *s);
-void hot_clear(struct source *s);
 
 /* gone.c */
 /* Everything the job's ledger holds at the path in s->path and below is gone; children first. */

@@ -227,7 +227,7 @@ void look_name(struct source *s, struct view *v, struct bytes name, const struct
 		return;
 	fingerprint_of(&seen, &st);
 	if (is_hot(v, at, &st, look->bits)) {
-		hot_add(s, v->node, name);
+		hot_add(s, v->node, name, &seen);
 		hot = true;
 	}
 	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {

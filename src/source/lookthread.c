@@ -346,8 +346,8 @@ static int64_t deadline(const struct source *s)
 
 	if (s->crawl_at_ns < at_ns)
 		at_ns = s->crawl_at_ns;
-	if (s->hot_at_ns < at_ns)
-		at_ns = s->hot_at_ns;
+	if (hotlist_deadline(&s->hot) < at_ns)
+		at_ns = hotlist_deadline(&s->hot);
 	return s->check_at_ns < at_ns ? s->check_at_ns : at_ns;
 }
 
@@ -365,7 +365,7 @@ static void serve_timers(struct source *s)
 		s->crawl_at_ns = INT64_MAX;
 		start_audit(s);
 	}
-	if (now_ns >= s->hot_at_ns)
+	if (now_ns >= hotlist_deadline(&s->hot))
 		hot_turn(s);
 	if (now_ns >= s->check_at_ns) {
 		s->check_at_ns = INT64_MAX;

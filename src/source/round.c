@@ -41,7 +41,7 @@ void round_freeze(struct source *s, const char *text)
 		hold_requests(s);
 		crawl_clear(s);
 		park_clear(s);
-		hot_clear(s);
+		hotlist_clear(&s->hot);
 		for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++)
 			outbox_discard(s, job);
 	}
@@ -67,7 +67,7 @@ void round_remake(struct source *s, int rootfd)
 	dirtab_free(s->dirs);
 	s->dirs = dirtab_new();
 	park_clear(s);
-	hot_clear(s);
+	hotlist_clear(&s->hot);
 	crawl_clear(s);
 	if (fstat(rootfd, &st) == 0)
 		dirtab_set_identity(s->dirs, DIRTAB_ROOT, st.st_dev, st.st_ino);

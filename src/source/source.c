@@ -31,8 +31,8 @@ static void prepare(struct source *s, const struct source_config *config, struct
 	s->config.root = mem_strdup(config->root);
 	if (!s->config.degraded_crawl_ns)
 		s->config.degraded_crawl_ns = 60 * INT64_C(1000000000);
-	if (!s->config.hot_period_ns)
-		s->config.hot_period_ns = 5 * INT64_C(1000000000);
+	s->hot.period_ns = config->hot_period_ns ? config->hot_period_ns : 5 * INT64_C(1000000000);
+	s->hot.longest_ns = 60 * s->hot.period_ns;
 	s->out = out;
 	s->in = mailbox_new(NULL, NULL);
 	s->queue_limit = inotify_limit("max_queued_events") + 1; /* fixed when the queue is made */
@@ -45,7 +45,7 @@ static void prepare(struct source *s, const struct source_config *config, struct
 	s->root_fd = -1;
 	buf_init(&s->path, PATH_SPACE);
 	s->room = SIZE_MAX;
-	s->audit_at_ns = s->crawl_at_ns = s->check_at_ns = s->hot_at_ns = INT64_MAX;
+	s->audit_at_ns = s->crawl_at_ns = s->check_at_ns = INT64_MAX;
 	if (config->audit_period_ns)
 		s->audit_at_ns = clock_boot_ns() + config->audit_period_ns;
 	s->guard.path = mem_strdup(config->root);
@@ -60,7 +60,7 @@ static void dispose(struct source *s)
 {
 	crawl_clear(s);
 	park_clear(s);
-	hot_clear(s);
+	hotlist_clear(&s->hot);
 	unread_clear(s);
 	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++)
 		outbox_discard(s, job);

@@ -29,8 +29,9 @@ struct source_config {
 	int64_t audit_period_ns;   /* time between audit rounds, 0: never */
 	int64_t degraded_crawl_ns; /* period of the crawl when the watch limit was hit; default 60 s
 	                            */
-	int64_t hot_period_ns;     /* between looks at files open for writing; default 5 s */
-	unsigned letter_marks;     /* most marks a letter carries; default 512 */
+	int64_t hot_period_ns; /* until the first look again at a file open for writing; the longest
+	                          is 60 times that; default 5 s */
+	unsigned letter_marks; /* most marks a letter carries; default 512 */
 };
 
 struct source;
