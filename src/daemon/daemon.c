@@ -133,17 +133,8 @@ void instance_stop(struct instance *in)
 		control_stop(TAKE(in->control));
 	(void)uv_timer_start(&in->stop_timer, instance_kill_rest, STOP_KILL_MS, 0);
 	for (struct tree *t = in->trees; t; t = next) {
-		bool any = false;
-
 		next = t->next;
-		t->closing = true;
-		TREE_EACH_JOB(t, i, j)
-		{
-			any = true;
-			job_close(j);
-		}
-		if (!any)
-			tree_stop(t);
+		tree_close(t);
 	}
 }
 

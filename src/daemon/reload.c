@@ -26,20 +26,6 @@ static struct tree *reload_find_tree(struct instance *in, const char *name)
 	return NULL;
 }
 
-static void reload_close_tree(struct tree *t)
-{
-	bool any = false;
-
-	t->closing = true;
-	TREE_EACH_JOB(t, i, j)
-	{
-		any = true;
-		job_close(j);
-	}
-	if (!any)
-		tree_stop(t);
-}
-
 /* Ends what is gone or changed; `wanted` things start when their predecessors have ended. */
 static void reload_end(const struct config_difference *d, void *arg)
 {
@@ -50,7 +36,7 @@ static void reload_end(const struct config_difference *d, void *arg)
 		return;
 	if (!d->was && !d->now) {
 		if (d->change == CONFIG_REMOVED || d->change == CONFIG_CHANGED)
-			reload_close_tree(t);
+			tree_close(t);
 		return;
 	}
 	if (!d->was)

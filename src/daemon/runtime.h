@@ -140,7 +140,7 @@ struct job *instance_find_job(struct instance *in, const char *name);
 
 /* tree.c */
 int tree_start(struct instance *in, const struct config_tree *config, struct err *err);
-void tree_stop(struct tree *t); /* its jobs have been closed; unlinks and frees */
+void tree_close(struct tree *t); /* closes its jobs; unlinked and freed when they have ended */
 void tree_letter(struct tree *t, struct letter *letter); /* consumes it */
 void tree_want_root(struct tree *t);
 void tree_run_dirty(struct tree *t, int root_fd);

@@ -41,7 +41,7 @@ int tree_start(struct instance *in, const struct config_tree *config, struct err
 	return 0;
 }
 
-void tree_stop(struct tree *t)
+static void tree_stop(struct tree *t)
 {
 	for (struct tree **p = &t->instance->trees; *p; p = &(*p)->next) {
 		if (*p == t) {
@@ -54,6 +54,20 @@ void tree_stop(struct tree *t)
 	instance_drop_letters(t->instance, t->source);
 	filter_free(t->filter);
 	free(t);
+}
+
+void tree_close(struct tree *t)
+{
+	bool any = false;
+
+	t->closing = true;
+	TREE_EACH_JOB(t, i, j)
+	{
+		any = true;
+		job_close(j);
+	}
+	if (!any)
+		tree_stop(t);
 }
 
 void tree_job_gone(struct tree *t)

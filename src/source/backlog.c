@@ -199,6 +199,19 @@ bool backlog_empty(const struct backlog *b)
 	return !b->ndirs && !b->tree;
 }
 
+/* NONE: there was no room, and everything has become the whole tree. */
+static uint32_t dir_for(struct backlog *b, int wd, uint64_t drain, int64_t now_ns)
+{
+	uint32_t dir = find_dir(b, wd);
+
+	if (dir != NONE)
+		return dir;
+	if (b->ndirs < b->max_dirs)
+		return add_dir(b, wd);
+	backlog_put_tree(b, drain, now_ns);
+	return NONE;
+}
+
 static void mark_whole(struct backlog_dir *d, uint64_t drain, int64_t now_ns)
 {
 	if (d->whole)
@@ -233,13 +246,9 @@ void backlog_put(struct backlog *b, int wd, struct bytes name, unsigned bits, ui
 		return;
 	if (e == NONE || b->dirs[b->entries[e].dir].wd != wd ||
 	    !bytes_equal(entry_name(b, &b->entries[e]), name)) {
-		dir = find_dir(b, wd);
-		if (dir == NONE && b->ndirs >= b->max_dirs) {
-			backlog_put_tree(b, drain, now_ns);
-			return;
-		}
+		dir = dir_for(b, wd, drain, now_ns);
 		if (dir == NONE)
-			dir = add_dir(b, wd);
+			return;
 		e = find_name(b, dir, name);
 		if (e == NONE && b->nentries >= b->max_names) {
 			mark_whole(&b->dirs[dir], drain, now_ns);
@@ -262,14 +271,9 @@ void backlog_put_unwatched(struct backlog *b, int wd, uint64_t drain, int64_t no
 
 	if (b->tree)
 		return;
-	dir = find_dir(b, wd);
-	if (dir == NONE && b->ndirs >= b->max_dirs) {
-		backlog_put_tree(b, drain, now_ns);
-		return;
-	}
-	if (dir == NONE)
-		dir = add_dir(b, wd);
-	b->dirs[dir].unwatched = true;
+	dir = dir_for(b, wd, drain, now_ns);
+	if (dir != NONE)
+		b->dirs[dir].unwatched = true;
 }
 
 void backlog_put_tree(struct backlog *b, uint64_t drain, int64_t now_ns)
