@@ -82,7 +82,7 @@ static void command_status(void *arg, const struct control_request *r, struct co
 			s->extras = j->extras;
 			s->sync_began_ns = j->sync_began_ns;
 			s->sync_total = t->progress.crawling ? 0 : t->progress.entries;
-			engine_status(j->engine, &s->engine, input.now_ns);
+			job_status(j, &s->engine);
 			input.job_count++;
 		}
 	}

@@ -3,6 +3,11 @@
  *
  * The worker parses bytes of a peer: what it says is checked here and in the engine, and a worker
  * that breaks the framing or reports what it cannot know is killed; it costs the batches in flight.
+ *
+ * Its own timers do not run while it is stuck: in a read at a source whose server does not answer,
+ * or stopped by somebody. So while it owes an answer its silence is watched: after one period it is
+ * asked for a sign of life, after two status says so, and after six it is killed. One that cannot
+ * be killed has no successor: that would be stuck, too (I14).
  */
 #include <errno.h>
 #include <sys/socket.h>
@@ -18,14 +23,24 @@ struct crew {
 	struct frame_out *out;
 	struct frame_in *in;
 	uv_poll_t poll;
+	uv_timer_t watch;
+	int64_t watch_ns;  /* when its period ends */
+	unsigned handles;  /* open ones */
+	unsigned owed;     /* sessions and batches that it has to answer */
+	unsigned silent;   /* whole periods since it last said something */
+	int64_t silent_ns; /* since then */
 	int fd;
 	bool broken;
 };
+
+enum { SILENT_ASK = 1, SILENT_SAY = 2, SILENT_KILL = 6 };
 
 static void crew_closed(uv_handle_t *h)
 {
 	struct crew *w = h->data;
 
+	if (--w->handles)
+		return;
 	frame_out_free(w->out);
 	frame_in_free(w->in);
 	(void)close(w->fd); /* a socketpair end: nothing to lose */
@@ -34,18 +49,40 @@ static void crew_closed(uv_handle_t *h)
 
 static void crew_drop(struct crew *w)
 {
-	if (!uv_is_closing((uv_handle_t *)&w->poll))
-		uv_close((uv_handle_t *)&w->poll, crew_closed);
+	if (uv_is_closing((uv_handle_t *)&w->poll))
+		return;
+	uv_close((uv_handle_t *)&w->poll, crew_closed);
+	uv_close((uv_handle_t *)&w->watch, crew_closed);
+}
+
+bool crew_stuck(const struct job *j, char *text, size_t n)
+{
+	const struct crew *w = j->crew;
+
+	if (!w || w->silent < SILENT_SAY)
+		return false;
+	(void)snprintf(text, n,
+	               "the worker process has not answered for %lld s%s: does the source's file "
+	               "system answer?",
+	               (long long)((instance_now() - w->silent_ns) / NS_PER_S),
+	               w->silent < SILENT_KILL ? "" : ", and does not end");
+	return true;
 }
 
 /* The worker is gone or not to be believed. */
 static void crew_lost(struct crew *w)
 {
 	struct job *j = w->job;
+	char stuck[160] = "the worker process ended unexpectedly";
 
 	if (w->broken)
 		return;
 	w->broken = true;
+	(void)uv_timer_stop(&w->watch);
+	if (j && w->silent >= SILENT_KILL)
+		(void)snprintf(stuck, sizeof(stuck),
+		               "the worker process had not answered for %lld s and was ended",
+		               (long long)((instance_now() - w->silent_ns) / NS_PER_S));
 	if (w->child)
 		child_kill(w->child);
 	(void)uv_poll_stop(&w->poll);
@@ -55,7 +92,7 @@ static void crew_lost(struct crew *w)
 	w->job = NULL;
 	if (!j->closing) {
 		connect_cancel_all(j);
-		engine_worker_died(j->engine, instance_now());
+		engine_worker_died(j->engine, bytes_of(stuck), instance_now());
 		verify_worker_died(j);
 		job_touch(j);
 	}
@@ -75,15 +112,77 @@ static void crew_exited(struct child *child, int64_t status, int sig, void *arg)
 	crew_drop(w);
 }
 
+static void crew_watch(uv_timer_t *t);
+
+static void crew_watch_on(struct crew *w)
+{
+	int64_t period_ns = w->job->config->options.timeout_ns;
+
+	w->watch_ns = instance_now() + period_ns;
+	(void)uv_timer_start(&w->watch, crew_watch, (uint64_t)(period_ns / NS_PER_MS) + 1, 0);
+}
+
+static void crew_owes(struct crew *w)
+{
+	if (w->owed++ || !w->job)
+		return;
+	w->silent = 0;
+	w->silent_ns = instance_now();
+	crew_watch_on(w);
+}
+
+static void crew_paid(struct crew *w)
+{
+	if (w->owed && --w->owed == 0)
+		(void)uv_timer_stop(&w->watch);
+}
+
+static void crew_heard(struct crew *w)
+{
+	if (w->silent >= SILENT_SAY)
+		job_log(w->job, LOG_INFO, "worker.answers", "after %lld s",
+		        (long long)((instance_now() - w->silent_ns) / NS_PER_S));
+	w->silent = 0;
+	w->silent_ns = instance_now();
+}
+
+static void crew_watch(uv_timer_t *t)
+{
+	struct crew *w = t->data;
+	struct job *j = w->job;
+	char text[160];
+
+	if (!j || j->closing)
+		return;
+	/* We slept ourselves: what it said meanwhile has not been read. */
+	if (instance_now() - w->watch_ns >= j->config->options.timeout_ns) {
+		crew_watch_on(w);
+		return;
+	}
+	w->silent++;
+	if (w->silent == SILENT_ASK)
+		crew_send(j, WIRE_PING, BYTES(""), -1);
+	if (w->broken)
+		return;
+	if (w->silent == SILENT_SAY && crew_stuck(j, text, sizeof(text)))
+		job_log(j, LOG_WARN, "worker.silent", "pid=%d %s", child_pid(w->child), text);
+	if (w->silent == SILENT_KILL)
+		child_kill(w->child); /* its exit does the rest */
+	else
+		crew_watch_on(w);
+}
+
 static int crew_take_frame(struct job *j, const struct frame *f)
 {
 	int64_t now = instance_now();
 	int r = 0;
 
+	crew_heard(j->crew);
 	switch ((enum wire_type)f->type) {
 	case WIRE_READY: {
 		struct wire_ready m;
 
+		crew_paid(j->crew);
 		if ((r = wire_get_ready(f->payload, &m)) == 0 && verify_owns(m.session))
 			verify_session_ready(j, &m);
 		else if (r == 0)
@@ -93,8 +192,11 @@ static int crew_take_frame(struct job *j, const struct frame *f)
 	case WIRE_SESSION_GONE: { /* the connector may know more about why */
 		struct wire_gone m;
 
-		if ((r = wire_get_gone(f->payload, &m)) == 0)
+		if ((r = wire_get_gone(f->payload, &m)) == 0) {
+			if (!m.was_ready)
+				crew_paid(j->crew);
 			connect_session_gone(j, &m);
+		}
 		return r;
 	}
 	case WIRE_REPORT: {
@@ -109,17 +211,21 @@ static int crew_take_frame(struct job *j, const struct frame *f)
 	case WIRE_BATCH_DONE: {
 		struct wire_done m;
 
+		crew_paid(j->crew);
 		if ((r = wire_get_done(f->payload, &m)) == 0)
 			r = verify_owns(m.batch) ? verify_batch_done(j, &m)
 			                         : engine_batch_done(j->engine, &m, now);
 		return r;
 	}
+	case WIRE_PONG:
+		return 0;
 	case WIRE_SETUP:
 	case WIRE_SESSION:
 	case WIRE_BATCH:
 	case WIRE_CANCEL:
 	case WIRE_CLOSE:
 	case WIRE_QUIT:
+	case WIRE_PING:
 		break;
 	}
 	return -EPROTO;
@@ -210,7 +316,9 @@ int crew_need(struct job *j, struct err *err)
 	w->out = frame_out_new(w->fd);
 	w->in = frame_in_new(w->fd);
 	(void)uv_poll_init(&j->instance->loop, &w->poll, w->fd);
-	w->poll.data = w;
+	(void)uv_timer_init(&j->instance->loop, &w->watch);
+	w->handles = 2;
+	w->poll.data = w->watch.data = w;
 	spec.fd3 = fds[1];
 	spec.arg = w;
 	r = child_spawn(&w->child, &j->instance->loop, &spec, err);
@@ -235,6 +343,8 @@ void crew_send(struct job *j, uint16_t type, struct bytes payload, int fd)
 			(void)close(fd); /* taken, and there is nobody to give it to */
 		return;
 	}
+	if (type == WIRE_SESSION || type == WIRE_BATCH)
+		crew_owes(w);
 	frame_out_add(w->out, type, payload, &fd, fd >= 0);
 	crew_flush(w);
 }

@@ -412,6 +412,13 @@ void job_run(struct job *j, int root_fd)
 	                     deadline <= now ? 1 : (uint64_t)((deadline - now) / NS_PER_MS + 1), 0);
 }
 
+void job_status(struct job *j, struct engine_status *ret)
+{
+	engine_status(j->engine, ret, instance_now());
+	if (!ret->text[0])
+		(void)crew_stuck(j, ret->text, sizeof(ret->text));
+}
+
 /* --- end --- */
 
 static void job_handle_closed(uv_handle_t *h)

@@ -156,12 +156,16 @@ void job_release(struct job *j); /* one handle less; frees when closing and none
 void job_adopt_identity(struct job *j);
 /* The tree's root may be another one than before: held while it is not this job's. */
 void job_check_root(struct job *j);
+/* engine_status(), and what only the daemon knows */
+void job_status(struct job *j, struct engine_status *ret);
 void job_touch(struct job *j); /* engine inputs came: run it before the loop sleeps */
 void job_run(struct job *j, int root_fd);
 void job_log(struct job *j, int level, const char *id, const char *fmt, ...)
         __attribute__((format(printf, 4, 5)));
 
 /* crew.c */
+/* It owes an answer and has been silent for too long; says so in `text`. */
+bool crew_stuck(const struct job *j, char *text, size_t n);
 int crew_need(struct job *j, struct err *err); /* starts the worker if there is none */
 void crew_send(struct job *j, uint16_t type, struct bytes payload, int fd); /* takes fd, -1: none */
 void crew_quit(struct job *j);

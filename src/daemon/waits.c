@@ -161,7 +161,7 @@ static json_t *wait_remaining_job(struct job *j, enum engine_settled settled)
 	              waiting = {j, json_array()};
 	struct engine_status s;
 
-	engine_status(j->engine, &s, instance_now());
+	job_status(j, &s);
 	engine_each_failure(j->engine, wait_name_failure, &failed);
 	if (settled == ENGINE_STUCK) /* a set that was shown grows no more: not while it may */
 		engine_each_hold(j->engine, wait_name_hold, &held);

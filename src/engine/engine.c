@@ -299,7 +299,7 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 	}
 }
 
-void engine_worker_died(struct engine *e, int64_t now_ns)
+void engine_worker_died(struct engine *e, struct bytes why, int64_t now_ns)
 {
 	struct flight *f, *next;
 	bool sending = e->flights != NULL;
@@ -308,7 +308,7 @@ void engine_worker_died(struct engine *e, int64_t now_ns)
 		flight_lost(e, f, true, now_ns);
 	}
 	supply_lost_all(e);
-	engine_trouble(e, TROUBLE_LOCAL, BYTES("the worker process ended unexpectedly"), now_ns);
+	engine_trouble(e, TROUBLE_LOCAL, why, now_ns);
 	e->trouble_sending = e->trouble_sending || sending;
 }
 

@@ -79,7 +79,7 @@ void engine_session_gone(struct engine *e, const struct wire_gone *m, int64_t no
 /* 0, or -EPROTO: the worker is not to be believed; kill it and call engine_worker_died(). */
 int engine_report(struct engine *e, const struct wire_report *m, int64_t now_ns);
 int engine_batch_done(struct engine *e, const struct wire_done *m, int64_t now_ns);
-void engine_worker_died(struct engine *e, int64_t now_ns);
+void engine_worker_died(struct engine *e, struct bytes why, int64_t now_ns);
 /* The source is frozen (nothing is sent) or live again. */
 void engine_set_frozen(struct engine *e, bool frozen, int64_t now_ns);
 void engine_set_paused(struct engine *e, bool paused, int64_t now_ns);

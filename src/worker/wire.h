@@ -21,11 +21,13 @@ enum wire_type {
 	WIRE_CANCEL,    /* le64 batch id: give its session up (it becomes a zombie) */
 	WIRE_CLOSE,     /* le64 session id: end an idle session politely */
 	WIRE_QUIT,      /* finish: cancel everything, exit 0 */
+	WIRE_PING,      /* empty: answered at once by a worker that is not stuck */
 	/* worker -> loop */
 	WIRE_READY = 32,   /* struct wire_ready: the session's handshake is done */
 	WIRE_SESSION_GONE, /* struct wire_gone: the session ended (used up, failed, zombie over) */
 	WIRE_REPORT,       /* struct wire_report: results of items so far */
 	WIRE_BATCH_DONE,   /* struct wire_done: every item of the batch has been reported */
+	WIRE_PONG,         /* empty */
 };
 
 struct wire_setup {

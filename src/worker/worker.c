@@ -138,6 +138,9 @@ static int take_frame(struct worker *w, struct frame *f, int64_t now_ns)
 	case WIRE_QUIT:
 		quit(w, now_ns);
 		return 0;
+	case WIRE_PING:
+		frame_out_add(w->env.out, WIRE_PONG, (struct bytes){0}, NULL, 0);
+		return 0;
 	default:
 		return -EPROTO;
 	}

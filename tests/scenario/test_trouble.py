@@ -1,6 +1,7 @@
 """What a target answers when it cannot: the server's own words, nothing lost, healed by itself, one attempt per target."""
 
 import os
+import signal
 import subprocess
 
 import pytest
@@ -307,3 +308,25 @@ def test_hundreds_of_failing_files_are_named_stop_no_others_and_heal(box):
     ls.until_job(lambda j: j["failed"] == 0, 70, "healed")
     ls.settle(20)
     box.check_equal(src, server)
+
+
+@pytest.mark.limit(120)
+@pytest.mark.parametrize("comes_back", (True, False))
+def test_worker_that_does_not_answer_is_named_and_in_the_end_replaced(box, comes_back):
+    """A build that leaves all timers to the worker waits for ever for one that hangs in a read, and says that all is well."""
+    src, copy = box.dir("src"), box.local()
+    box.fill(src, 20)
+    ls = box.lockstep(src, [copy], sets=["timeout=5s"]).settle()
+    [worker] = ls.workers()
+    proc.send([worker], signal.SIGSTOP)
+    box.write(src + "/new", b"1")
+    said = ls.until_text("has not answered", 30)
+    assert "worker process" in said and "does the source's file system answer" in said
+    if comes_back:
+        proc.send([worker], signal.SIGCONT)
+        ls.until_logged("worker.answers", 20)
+    else:
+        assert "had not answered for" in ls.until_logged("and was ended", 60)
+    ls.settle(40)
+    box.check_equal(src, copy)
+    assert not ls.job()["text"] and (ls.workers() == [worker]) == comes_back

@@ -232,7 +232,7 @@ static void lose_worker(struct world *w)
 {
 	world_trace(w, "fault: the worker dies");
 	target_orphan_all(w);
-	engine_worker_died(w->engine, w->now_ns);
+	engine_worker_died(w->engine, BYTES("it died"), w->now_ns);
 }
 
 /* What happens to the daemon's surroundings, and what people do. */

@@ -298,7 +298,7 @@ static void confirmed_lately_is_compared_after_the_worker_died(void **state)
 
 	for (size_t i = 0; i < r->session_count; i++)
 		r->sessions[i].closed = true;
-	engine_worker_died(r->engine, r->now_ns);
+	engine_worker_died(r->engine, BYTES("it died"), r->now_ns);
 	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
 	rig_wait(r, 5 * RIG_SECOND);
 	assert_non_null(rig_find_look(r, "a"));
@@ -517,7 +517,7 @@ static void dead_worker_makes_its_paths_zombies(void **state)
 
 	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
 	rig_find(r, "a")->ended = true;
-	engine_worker_died(r->engine, r->now_ns);
+	engine_worker_died(r->engine, BYTES("it died"), r->now_ns);
 	engine_status(r->engine, &s, r->now_ns);
 	assert_int_equal(s.zombies, 2); /* it, and its directory for the time */
 	rig_wait(r, 5 * RIG_SECOND);

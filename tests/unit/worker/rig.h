@@ -51,7 +51,7 @@ struct rig {
 	struct wire_done done;
 	struct wire_gone gone;
 	char done_text[RIG_TEXT], gone_text[RIG_TEXT], refused[RIG_TEXT];
-	bool have_ready, have_done, have_gone;
+	bool have_ready, have_done, have_gone, have_pong;
 };
 
 /* cmocka setup and teardown; *state is the rig. */
