@@ -302,6 +302,8 @@ void engine_session_ready(struct engine *e, const struct wire_ready *m, int64_t 
 	s->since_ns = s->ready_ns = s->heard_ns = now_ns;
 	e->protocol = m->protocol;
 	supply_seen(e, now_ns);
+	if (e->paused) /* it was asked for before */
+		supply_end(e, s, now_ns);
 	/* Trouble that batches meet is not over because the target talks to us. */
 	if (e->trouble == TROUBLE_NONE || e->trouble == TROUBLE_READONLY)
 		return;

@@ -538,6 +538,20 @@ static void paused_job_sends_nothing(void **state)
 	assert_non_null(rig_find(r, "a"));
 }
 
+/* Its receiver would keep the target's file system busy for as long as the job is paused. */
+static void session_that_gets_ready_when_paused_is_closed(void **state)
+{
+	struct rig *r = *state;
+
+	engine_run(r->engine, r->now_ns, true); /* wants one ahead of need */
+	assert_int_equal(r->session_count, 1);
+	engine_set_paused(r->engine, true, r->now_ns);
+	assert_false(r->sessions[0].closed);
+	rig_run(r);
+	assert_true(r->sessions[0].ready && r->sessions[0].closed);
+	assert_int_equal(r->session_count, 1);
+}
+
 static void frozen_source_sends_nothing(void **state)
 {
 	struct rig *r = *state;
@@ -783,6 +797,7 @@ int main(void)
 	        TEST(lying_report_is_refused, setup),
 	        TEST(dead_worker_makes_its_paths_zombies, setup),
 	        TEST(paused_job_sends_nothing, setup),
+	        TEST(session_that_gets_ready_when_paused_is_closed, setup),
 	        TEST(frozen_source_sends_nothing, setup),
 	        TEST(deletion_of_a_name_that_is_not_believed_held_is_not_sent, setup),
 	        TEST(ancestor_that_the_target_lacks_is_intended_with_what_is_below, setup),
