@@ -48,19 +48,33 @@ static void confirm_keep_doubt(const struct belief *known, const struct mark *m,
 		fp->ctime_ns = known->fp.ctime_ns;
 }
 
+/* It was sent because the target was in doubt, and is what the target was believed to hold. What
+ * changed here meanwhile is new there, whatever else it was sent for. */
+static bool confirm_compared(struct engine *e, const struct belief *known, const struct mark *m,
+                             const struct wire_result_item *r)
+{
+	const struct aged_path *due = aged_find(e->content_due, m->path);
+
+	return due && due->doubt && (known->state & LEDGER_CONFIRMED) &&
+	       fingerprint_compare(&known->fp, &r->fp) == FP_SAME;
+}
+
 /* Confirmed as sent. But what is no directory cannot stand above names that are believed held: the
  * answer is older than they are, and recording it would forget them (I11). */
 bool flight_confirm(struct engine *e, const struct flight *f, const struct mark *m,
                     const struct wire_result_item *r, int64_t now_ns)
 {
+	const struct belief *known = &f->known[r->index];
 	struct fingerprint fp = r->fp;
+	bool compared;
 
 	if (!S_ISDIR(r->fp.mode) && !e->config.keep_deleted && flight_has_below(e, m->path))
 		return false;
-	confirm_keep_doubt(&f->known[r->index], m, r, &fp);
+	compared = confirm_compared(e, known, m, r);
+	confirm_keep_doubt(known, m, r, &fp);
 	ledger_confirm(e->ledger, m->path, &fp);
 	zombie_intend(e, m->path, false);
-	trust_confirmed(e, m->path, now_ns);
+	trust_confirmed(e, m->path, compared, now_ns);
 	return true;
 }
 

@@ -123,7 +123,8 @@ struct recent {
 	char *p;
 	size_t n;
 	int64_t at_ns;
-	bool compared; /* it was confirmed by a compare: only broken sessions ask for another */
+	bool compared; /* a compare confirmed what was believed: only broken sessions ask for
+	                * another */
 };
 
 struct engine {
@@ -317,7 +318,8 @@ void trust_served(struct engine *e, const struct flight *f, int64_t now_ns);
 void trust_proven(struct engine *e, const struct flight *f, int64_t now_ns);
 void trust_disproved(struct engine *e, const struct flight *f, int64_t now_ns);
 void trust_contradiction(struct engine *e, struct bytes path, int64_t now_ns);
-void trust_confirmed(struct engine *e, struct bytes path, int64_t now_ns);
+/* It may not have reached the target's disk when that loses its power. `compared`: nothing new. */
+void trust_confirmed(struct engine *e, struct bytes path, bool compared, int64_t now_ns);
 /* Puts what is about to be confirmed where the next start finds it. Before the ledger believes it:
  * when a power loss spares the one, the other must be there, too. */
 void trust_note(struct engine *e, const struct bytes *confirmed, size_t count, int64_t now_ns);

@@ -238,11 +238,8 @@ static void trust_drop_oldest(struct engine *e)
 	e->recent_count--;
 }
 
-/* What was confirmed lately may not have reached the target's disk when it lost its power. */
-void trust_confirmed(struct engine *e, struct bytes path, int64_t now_ns)
+void trust_confirmed(struct engine *e, struct bytes path, bool compared, int64_t now_ns)
 {
-	bool compared = aged_has(e->content_due, path);
-
 	if (!e->recents)
 		e->recents = mem_array(RECENT_MAX, sizeof(*e->recents));
 	while (e->recent_count && now_ns - trust_recent(e, 0)->at_ns > KEEP_NS)
@@ -306,7 +303,7 @@ static bool trust_recall_one(struct bytes path, void *arg)
 
 	if (e->recent_count == RECENT_MAX)
 		return false;
-	trust_confirmed(e, path, e->recent_turned_ns);
+	trust_confirmed(e, path, false, e->recent_turned_ns);
 	return true;
 }
 

@@ -96,6 +96,7 @@ struct rig *rig_new(void)
 	struct rig *r = mem_alloc(sizeof(*r));
 
 	r->now_ns = 1000 * RIG_SECOND;
+	r->fp_size = 3;
 	r->store = memstore_new();
 	r->log = memlog_new();
 	r->recents = memlog_new();
@@ -222,10 +223,11 @@ int rig_report_fp(struct rig *r, struct rig_batch *b, const char *path,
 
 int rig_report(struct rig *r, struct rig_batch *b, const char *path, enum wire_result result)
 {
-	struct wire_result_item item = {.index = UINT32_MAX,
-	                                .result = (uint8_t)result,
-	                                .fp = {.mode = S_IFREG | 0644, .nlink = 1, .size = 3},
-	                                .text = BYTES("the server's words")};
+	struct wire_result_item item = {
+	        .index = UINT32_MAX,
+	        .result = (uint8_t)result,
+	        .fp = {.mode = S_IFREG | 0644, .nlink = 1, .size = r->fp_size},
+	        .text = BYTES("the server's words")};
 	struct wire_report m = {b->id, &item, 1};
 
 	for (size_t i = 0; i < b->count; i++) {

@@ -305,6 +305,68 @@ static void confirmed_lately_is_compared_after_the_worker_died(void **state)
 	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
 }
 
+/* Nobody has a session open for a while, and none breaks. */
+static void pass_unseen(struct rig *r)
+{
+	engine_set_paused(r->engine, true, r->now_ns);
+	rig_wait(r, 20 * RIG_SECOND);
+	engine_set_paused(r->engine, false, r->now_ns);
+	rig_run(r);
+	rig_run(r);
+}
+
+/* What was confirmed before it is on the target's disk when the compare goes. */
+static void compare_late(struct rig *r, const char *path)
+{
+	assert_non_null(rig_find_look(r, path));
+	for (int i = 0; i < 25; i++)
+		rig_wait(r, 10 * RIG_SECOND);
+	rig_put(r, path, MARK_CONTENT, 0);
+	rig_looked(r);
+	rig_wait(r, RIG_SECOND);
+	rig_confirm_all(r);
+}
+
+static void content_that_changed_here_is_compared_after_a_gap(void **state)
+{
+	struct rig *r = *state;
+
+	hold_at_target(r, "a");
+	pass_unseen(r);
+	compare_late(r, "a");
+	rig_wait(r, 150 * RIG_SECOND);
+	rig_put(r, "a", MARK_CONTENT, MARK_SIGHT);
+	rig_confirm_all(r);
+	pass_unseen(r);
+	assert_non_null(rig_find_look(r, "a"));
+	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
+}
+
+static void content_that_was_compared_is_not_compared_after_each_gap(void **state)
+{
+	struct rig *r = *state;
+
+	hold_at_target(r, "a");
+	pass_unseen(r);
+	compare_late(r, "a");
+	pass_unseen(r);
+	assert_null(rig_find_look(r, "a"));
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
+/* In doubt, and changed here before the compare of it went. */
+static void content_that_changed_before_its_compare_is_compared_again(void **state)
+{
+	struct rig *r = *state;
+
+	hold_at_target(r, "a");
+	pass_unseen(r);
+	r->fp_size = 4;
+	compare_late(r, "a");
+	pass_unseen(r);
+	assert_non_null(rig_find_look(r, "a"));
+}
+
 static void deletion_waits_for_a_proof(void **state)
 {
 	struct rig *r = *state;
@@ -787,6 +849,9 @@ int main(void)
 	        TEST(confirmed_lately_is_forgotten_when_compared, setup),
 	        TEST(confirmed_lately_is_compared_after_an_outage, setup),
 	        TEST(confirmed_lately_is_compared_after_the_worker_died, setup),
+	        TEST(content_that_changed_here_is_compared_after_a_gap, setup),
+	        TEST(content_that_was_compared_is_not_compared_after_each_gap, setup),
+	        TEST(content_that_changed_before_its_compare_is_compared_again, setup),
 	        TEST(deletion_waits_for_a_proof, setup_stamps),
 	        TEST(disproved_stamp_compares_and_deletions_wait_for_that, setup_stamps),
 	        TEST(stamp_of_an_unproven_batch_does_not_count, setup_stamps),
