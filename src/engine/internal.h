@@ -93,6 +93,7 @@ struct zombie {
 	int64_t until_ns;
 	struct mark *marks; /* paths owned */
 	size_t count;
+	bool over; /* it writes no more */
 	struct zombie *next;
 };
 

@@ -2,7 +2,8 @@
  * zombie: paths that the server of a given-up session may still write (I13).
  *
  * They go at once by another session, and once more when the zombie is known to be over or its time
- * has passed; until then they count as unconfirmed.
+ * has passed; until then they count as unconfirmed. A deletion of such a path that is under way
+ * then may have been carried out before the zombie's last write: its answer is waited for, too.
  */
 #include "base/mem.h"
 #include "engine/internal.h"
@@ -20,33 +21,49 @@ void zombie_add(struct engine *e, uint64_t session, const struct mark *marks, si
 	e->zombies = z;
 }
 
-static void zombie_end(struct engine *e, struct zombie *z, bool again, int64_t now_ns)
+/* It was deleted meanwhile, and the answer is still to come. */
+static bool zombie_waits(const struct engine *e, const struct mark *m)
 {
-	for (size_t i = 0; i < z->count; i++) {
-		struct mark *m = &z->marks[i];
+	const struct batch *b = pathset_flight(e->set, m->path);
 
-		if (again)
-			engine_put_look(e, m->path, m->born, m->since_ns, true, now_ns);
-		if (again)
-			sweep_add(e, m);
-		free((char *)m->path.p);
+	return b && batch_class(b) == BATCH_DELETE;
+}
+
+static void zombie_again(struct engine *e, struct mark *m, int64_t now_ns)
+{
+	engine_put_look(e, m->path, m->born, m->since_ns, true, now_ns);
+	sweep_add(e, m);
+	free((char *)m->path.p);
+}
+
+/* False: something of it waits. */
+static bool zombie_end(struct engine *e, struct zombie *z, int64_t now_ns)
+{
+	size_t waiting = 0;
+
+	for (size_t i = 0; i < z->count; i++) {
+		if (zombie_waits(e, &z->marks[i]))
+			z->marks[waiting++] = z->marks[i];
+		else
+			zombie_again(e, &z->marks[i], now_ns);
 	}
+	z->count = waiting;
+	return !waiting;
+}
+
+static void zombie_free(struct zombie *z)
+{
+	for (size_t i = 0; i < z->count; i++)
+		free((char *)z->marks[i].path.p);
 	free(z->marks);
 	free(z);
 }
 
 void zombie_over(struct engine *e, uint64_t session, int64_t now_ns)
 {
-	for (struct zombie **p = &e->zombies; *p;) {
-		struct zombie *z = *p;
-
-		if (z->session == session) {
-			*p = z->next;
-			zombie_end(e, z, true, now_ns);
-		} else {
-			p = &z->next;
-		}
-	}
+	for (struct zombie *z = e->zombies; z; z = z->next)
+		z->over = z->over || z->session == session;
+	zombie_step(e, now_ns);
 }
 
 void zombie_step(struct engine *e, int64_t now_ns)
@@ -54,9 +71,10 @@ void zombie_step(struct engine *e, int64_t now_ns)
 	for (struct zombie **p = &e->zombies; *p;) {
 		struct zombie *z = *p;
 
-		if (now_ns >= z->until_ns) {
+		z->over = z->over || now_ns >= z->until_ns;
+		if (z->over && zombie_end(e, z, now_ns)) {
 			*p = z->next;
-			zombie_end(e, z, true, now_ns);
+			zombie_free(z);
 		} else {
 			p = &z->next;
 		}
@@ -86,7 +104,7 @@ int64_t zombie_deadline(const struct engine *e)
 	int64_t deadline = INT64_MAX;
 
 	for (const struct zombie *z = e->zombies; z; z = z->next) {
-		if (z->until_ns < deadline)
+		if (!z->over && z->until_ns < deadline)
 			deadline = z->until_ns;
 	}
 	return deadline;
@@ -118,6 +136,6 @@ void zombie_clear(struct engine *e)
 		struct zombie *z = e->zombies;
 
 		e->zombies = z->next;
-		zombie_end(e, z, false, 0);
+		zombie_free(z);
 	}
 }

@@ -187,6 +187,45 @@ static void intent_of_an_earlier_run_is_looked_at_now_and_later(void **state)
 	assert_non_null(rig_find_look(r, "a"));
 }
 
+/* The zombie's last write may have come after it. */
+static void deletion_under_way_when_a_zombie_ends_leaves_the_name_intended(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *zombie, *deletion;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	zombie = rig_find(r, "a");
+	rig_done(r, zombie, TROUBLE_PROTOCOL, true);
+	rig_wait(r, 10 * RIG_SECOND);
+	rig_confirm_all(r);
+	rig_looked(r);
+	rig_put(r, "a", MARK_DELETE, 0);
+	rig_wait(r, 2 * RIG_SECOND);
+	deletion = rig_find(r, "a");
+	assert_non_null(deletion);
+
+	struct wire_gone over = {.session = zombie->session, .zombie_over = true};
+
+	engine_session_gone(r->engine, &over, r->now_ns);
+	rig_run(r);
+	assert_int_equal(rig_report(r, deletion, "a", WIRE_ACKED), 0);
+	rig_done(r, deletion, TROUBLE_NONE, false);
+	assert_int_equal(rig_belief(r, "a"), LEDGER_INTENDED);
+	rig_wait(r, 2 * RIG_SECOND);
+	assert_non_null(rig_find_look(r, "a"));
+	rig_put(r, "a", MARK_DELETE, 0);
+	rig_looked(r);
+	rig_wait(r, 2 * RIG_SECOND);
+	deletion = rig_find(r, "a");
+	assert_non_null(deletion);
+	assert_true(deletion->flags[0] & WIRE_ITEM_TEMPS); /* what it left behind */
+	rig_confirm_all(r);
+	rig_wait(r, 2 * RIG_SECOND);
+	rig_confirm_all(r);
+	assert_int_equal(rig_belief(r, "a"), LEDGER_ABSENT);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
 static void confirmed_lately_is_compared_after_a_restart(void **state)
 {
 	struct rig *r = *state;
@@ -844,6 +883,7 @@ int main(void)
 	        TEST(zombie_path_is_sent_at_once_and_again_afterwards, setup),
 	        TEST(zombie_that_never_ends_is_over_after_its_time, setup),
 	        TEST(intent_of_an_earlier_run_is_looked_at_now_and_later, setup),
+	        TEST(deletion_under_way_when_a_zombie_ends_leaves_the_name_intended, setup),
 	        TEST(confirmed_lately_is_compared_after_a_restart, setup),
 	        TEST(confirmed_long_ago_is_forgotten, setup),
 	        TEST(confirmed_lately_is_forgotten_when_compared, setup),
