@@ -300,31 +300,82 @@ static bool collect_name(struct bytes name, const struct belief *belief, void *a
 	return true;
 }
 
-/* Everything the ledger holds below `path`, deepest first. */
-static void gone_below(struct world *w, const struct event *e, struct bytes path)
+static struct event **add_gone(const struct event *e, struct bytes top, const struct mark *gone,
+                               struct event **tail)
+{
+	struct event *name = *tail = mem_alloc(sizeof(*name));
+
+	*name = *e;
+	memset(name->path, 0, sizeof(name->path));
+	memcpy(name->path, gone->path.p, gone->path.n);
+	memset(name->gone_top, 0, sizeof(name->gone_top));
+	memcpy(name->gone_top, top.p, top.n);
+	name->gone = *gone;
+	name->replaced = false;
+	name->token = name->bits = 0;
+	name->walk = true;
+	name->subtree = false;
+	name->next = NULL;
+	return &name->next;
+}
+
+/* What the ledger holds below `dir`, deepest first, as events at *tail. */
+static struct event **list_gone(struct world *w, const struct event *e, struct bytes top,
+                                struct bytes dir, struct event **tail)
 {
 	struct names *n = mem_alloc(sizeof(*n));
 
-	n->dir = path;
+	n->dir = dir;
 	n->w = w;
-	ledger_list(w->ledger, path, collect_name, n);
+	ledger_list(w->ledger, dir, collect_name, n);
 	for (size_t i = 0; i < n->count; i++) {
-		gone_below(w, e, bytes_of(n->found[i]));
-		put_mark(w, e, bytes_of(n->found[i]), MARK_DELETE, n->dirs[i] ? MARK_DIR : 0, 0);
+		struct mark m = {.path = bytes_of(n->found[i]),
+		                 .action = MARK_DELETE,
+		                 .flags = n->dirs[i] ? MARK_DIR : 0};
+
+		tail = list_gone(w, e, top, m.path, tail);
+		tail = add_gone(e, top, &m, tail);
 	}
 	free(n);
+	return tail;
+}
+
+/* As many at once as the smallest path set takes; the rest is a crawl, and waits for room
+ * (src/source/gone.c). */
+static void mark_gone(struct world *w, struct event *gone)
+{
+	struct event **at = &gone;
+
+	for (size_t i = 0; gone && i < w->mood.marks_limit; i++) {
+		struct event *e = gone;
+
+		gone = e->next;
+		put_mark(w, e, bytes_of(e->path), e->gone.action, e->gone.flags, e->gone.size);
+		free(e);
+	}
+	while (*at)
+		at = &(*at)->next;
+	*at = w->events;
+	w->events = gone;
+	for (at = &w->events; *at;)
+		at = &(*at)->next;
+	w->events_tail = at;
 }
 
 static void gone(struct world *w, const struct event *e, struct bytes path)
 {
+	struct event *first = NULL, **tail = list_gone(w, e, path, path, &first);
+	struct mark m = {.path = path, .action = MARK_DELETE};
 	struct belief belief;
 
-	gone_below(w, e, path);
 	ledger_get(w->ledger, path, &belief);
+	m.flags = S_ISDIR(belief.fp.mode) ? MARK_DIR : 0;
 	if (belief.state != LEDGER_ABSENT)
-		put_mark(w, e, path, MARK_DELETE, S_ISDIR(belief.fp.mode) ? MARK_DIR : 0, 0);
+		add_gone(e, path, &m, tail);
+	mark_gone(w, first);
 }
 
+static void look(struct world *w, const struct event *e);
 static void look_dir(struct world *w, const struct event *e, struct bytes dir);
 
 static void look_entry(struct world *w, const struct event *e, struct bytes path, unsigned bits,
@@ -341,10 +392,19 @@ static void look_entry(struct world *w, const struct event *e, struct bytes path
 	ledger_get(w->ledger, path, &belief);
 	v = verdict_of(&belief, &s->fp, bits, false);
 	verdict_raise(&v, e->least, &s->fp);
-	if (!S_ISDIR(s->fp.mode))
-		gone_below(w, e, path);
-	if (v.needed)
+	if (!S_ISDIR(s->fp.mode)) {
+		struct event *below = NULL, **tail = list_gone(w, e, path, path, &below);
+		struct mark m = {
+		        .path = path, .action = v.action, .flags = v.flags, .size = s->fp.size};
+
+		if (v.needed)
+			add_gone(e, path, &m, tail);
+		for (struct event *x = below; x; x = x->next)
+			x->replaced = true;
+		mark_gone(w, below);
+	} else if (v.needed) {
 		put_mark(w, e, path, v.action, v.flags, s->fp.size);
+	}
 	if (S_ISDIR(s->fp.mode) && (subtree || bits))
 		look_dir(w, e, path);
 }
@@ -381,10 +441,41 @@ static void look_dir(struct world *w, const struct event *e, struct bytes dir)
 	w->events_tail = at;
 }
 
+/* One name of a removed subtree. What is there again is looked at anew, and the rest dropped. */
+static void look_gone(struct world *w, const struct event *e)
+{
+	struct entry *s = model_find(&w->source, bytes_of(e->gone_top));
+	struct event again = *e, **at = &w->events;
+
+	if (e->replaced ? s && !S_ISDIR(s->fp.mode) : !s) {
+		put_mark(w, e, bytes_of(e->path), e->gone.action, e->gone.flags, e->gone.size);
+		return;
+	}
+	while (*at) {
+		struct event *x = *at;
+
+		if (x->owner != e->owner || strcmp(x->gone_top, e->gone_top) != 0) {
+			at = &x->next;
+			continue;
+		}
+		*at = x->next;
+		free(x);
+	}
+	w->events_tail = at;
+	memcpy(again.path, e->gone_top, sizeof(again.path));
+	memset(again.gone_top, 0, sizeof(again.gone_top));
+	again.subtree = true;
+	look(w, &again);
+}
+
 static void look(struct world *w, const struct event *e)
 {
 	struct bytes path = bytes_of(e->path), dir = path_parent(path);
 
+	if (e->gone_top[0]) {
+		look_gone(w, e);
+		return;
+	}
 	/* ENOENT counts only in a directory that is there (R3): otherwise the directory is looked
 	 * at. */
 	while (path.n && dir.n) {
@@ -395,6 +486,9 @@ static void look(struct world *w, const struct event *e)
 		path = dir;
 		dir = path_parent(path);
 	}
+	/* Who asks about a path below a name that is gone is told about that path. */
+	if (e->asked && !e->walk && path.n && !model_find(&w->source, path))
+		path = bytes_of(e->path);
 	if (path.n == 0 && (e->subtree || e->bits))
 		look_dir(w, e, path);
 	else if (path.n)

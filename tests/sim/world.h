@@ -21,10 +21,13 @@
 
 struct event { /* a kernel event, or a look that the engine asked for */
 	char path[64];
-	unsigned bits;               /* enum backlog_bit; 0: crawl */
-	bool subtree, asked;         /* asked: a look of the engine's */
-	bool walk;                   /* a part of a crawl: goes on while the path set has room */
-	bool over;                   /* nothing to look at: what was asked for is complete */
+	unsigned bits;       /* enum backlog_bit; 0: crawl */
+	bool subtree, asked; /* asked: a look of the engine's */
+	bool walk;           /* a part of a crawl: goes on while the path set has room */
+	bool over;           /* nothing to look at: what was asked for is complete */
+	char gone_top[64];   /* path is at or below it, and gets this mark: */
+	struct mark gone;
+	bool replaced;               /* there is a file at gone_top, else nothing */
 	uint64_t born, token, owner; /* owner: 0, or the same in all parts of a crawl */
 	int64_t since_ns;
 	enum mark_action least;
