@@ -28,16 +28,19 @@ struct verdict verdict_of(const struct belief *belief, const struct fingerprint 
 	unsigned dir = S_ISDIR(seen->mode) ? MARK_DIR : 0;
 	bool regular = S_ISREG(seen->mode);
 	bool confirmed = belief->state & LEDGER_CONFIRMED;
+	enum mark_action action = MARK_QUICK;
 	enum fingerprint_difference d;
 
 	if (belief->state == LEDGER_ABSENT)
 		return need(MARK_QUICK, dir | MARK_FRESH);
+	/* An earlier write may have arrived without an answer, and its time been put back. */
+	if (regular && (belief->state & LEDGER_INTENDED) && (bits & BACKLOG_DATA))
+		action = MARK_CONTENT;
 	d = confirmed ? fingerprint_compare(&belief->fp, seen) : FP_DATA;
 	if (d == FP_RETYPED)
-		return need(MARK_QUICK, dir | MARK_RETYPED);
+		return need(action, dir | MARK_RETYPED);
 	if (belief->state & LEDGER_INTENDED)
-		return need(regular && (bits & BACKLOG_DATA) ? MARK_CONTENT : MARK_QUICK,
-		            dir | (confirmed ? 0 : MARK_FRESH));
+		return need(action, dir | (confirmed ? 0 : MARK_FRESH));
 	/* A link's target or a device's number is in no stamp: the receiver compares those. */
 	if (!regular && !dir && d != FP_SAME && d != FP_META)
 		return need(MARK_QUICK, 0);

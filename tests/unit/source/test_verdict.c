@@ -106,6 +106,10 @@ static void another_type_is_retyped(void **state)
 	(void)state;
 	seen.mode = S_IFDIR | 0755;
 	expect(verdict_of(&b, &seen, BACKLOG_CREATED, false), MARK_QUICK, MARK_RETYPED | MARK_DIR);
+	b = confirmed(&seen);
+	expect(verdict_of(&b, &file, BACKLOG_WRITTEN, false), MARK_QUICK, MARK_RETYPED);
+	b.state |= LEDGER_INTENDED; /* sent, and not answered */
+	expect(verdict_of(&b, &file, BACKLOG_WRITTEN, false), MARK_CONTENT, MARK_RETYPED);
 }
 
 static void replaced_symlink_is_compared_by_the_receiver(void **state)
