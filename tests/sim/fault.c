@@ -89,7 +89,9 @@ void target_claim(struct world *w)
 	}
 }
 
-/* Names that came back from the past and that the ledger has let go are extras now. */
+/* Names that came back from the past and that the ledger has let go are extras now. Nobody is
+ * promised either that an extra with the size and time of a file that comes to stand there, and
+ * with other bytes (that file's time was put back by hand), is told from it. */
 static void adopt_foreign(struct world *w)
 {
 	struct entry *e, *next;
@@ -99,8 +101,11 @@ static void adopt_foreign(struct world *w)
 		struct belief belief;
 
 		ledger_get(w->ledger, entry_path(e), &belief);
-		if (!(belief.state & LEDGER_CONFIRMED) && (e->temp || e->path[0] != '.'))
-			e->foreign = true;
+		if (belief.state & LEDGER_CONFIRMED || (!e->temp && e->path[0] == '.'))
+			continue;
+		if (belief.state == LEDGER_ABSENT && S_ISREG(e->fp.mode) && !e->foreign)
+			e->fp.mtime_ns--;
+		e->foreign = true;
 	}
 }
 
@@ -160,8 +165,9 @@ static void lose_power(struct world *w)
 	adopt_foreign(w);
 }
 
-/* "Put back to yesterday": a state from before the present generation. A younger one cannot be told
- * from the present by its stamps, and nobody restores a backup that young. */
+/* "Put back to yesterday": a state from before the generation that is on disk, to which a crash
+ * leads back. A younger one cannot be told from the present by its stamps, and nobody restores a
+ * backup that young. */
 static bool past_is_older(struct world *w)
 {
 	for (unsigned i = 0; i < 2; i++) {
@@ -170,7 +176,7 @@ static bool past_is_older(struct world *w)
 
 		(void)snprintf(name, sizeof(name), ".lockstep/sim.%u", i);
 		stamp = model_find(&w->synced, bytes_of(name));
-		if (stamp && stamp->fp.mtime_ns >= (int64_t)ledger_generation(w->ledger) * S)
+		if (stamp && stamp->fp.mtime_ns >= (int64_t)w->kept_generation * S)
 			return false;
 	}
 	return true;
@@ -199,7 +205,7 @@ static void replace(struct world *w)
 		return;
 	world_trace(w, "fault: the target is replaced");
 	w->replaced = true;
-	w->replaced_ns = w->now_ns;
+	w->vouched_ns = w->now_ns;
 	check_forget(w, true);
 	w->target_id++;
 	if (world_random(w, 2))

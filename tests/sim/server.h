@@ -27,6 +27,7 @@ struct server { /* one session and its server process */
 	size_t count, at;
 	bool orphan;        /* its daemon died */
 	bool dead;          /* its host lost its power: nobody knows until over_ns */
+	int64_t sent_ns;    /* when it got its list */
 	uint64_t target_id; /* the directory it works in (a swap gives new sessions another one) */
 	int64_t over_ns;    /* zombie: when its process is gone */
 	struct server *next;

@@ -40,6 +40,7 @@ void target_open(struct world *w, uint64_t id, enum session_class class)
 
 	s->id = id;
 	s->class = class;
+	world_trace(w, "server %llu class %d is opened", (unsigned long long)id, (int)class);
 	s->target_id = w->target_id;
 	s->next = w->servers;
 	w->servers = s;
@@ -52,6 +53,8 @@ void server_gone(struct world *w, struct server *s, enum trouble t, bool zombie_
 	                      .zombie_over = zombie_over,
 	                      .text = BYTES("gone")};
 
+	world_trace(w, "server %llu state %d is gone%s", (unsigned long long)s->id, (int)s->state,
+	            s->orphan ? ", an orphan" : "");
 	if (!s->orphan)
 		engine_session_gone(w->engine, &m, w->now_ns);
 }
@@ -60,6 +63,7 @@ void target_close(struct world *w, uint64_t id)
 {
 	struct server *s = server_find(w, id);
 
+	world_trace(w, "server %llu is closed", (unsigned long long)id);
 	if (s)
 		s->state = SERVER_OVER;
 }
@@ -120,6 +124,7 @@ void target_batch(struct world *w, const struct wire_batch *batch)
 
 	check(s && s->state == SERVER_READY);
 	s->batch = batch->id;
+	s->sent_ns = w->now_ns;
 	s->state = SERVER_LISTED;
 	s->items = mem_array(batch->count + 1, sizeof(*s->items));
 	s->count = batch->count;
@@ -174,6 +179,8 @@ static void tell(struct world *w, struct server *s, size_t index)
 	if (it->result == WIRE_PROVEN ||
 	    ((it->item.flags & WIRE_ITEM_SERVE) && it->result == WIRE_ACKED))
 		w->proven_ns = w->now_ns;
+	if (it->result == WIRE_PROVEN && s->target_id != w->target_id)
+		w->vouched_ns = w->now_ns;
 	if (s->target_id != w->target_id && !(it->item.flags & WIRE_ITEM_SPARE) &&
 	    (it->result == WIRE_ACKED || it->result == WIRE_KEPT))
 		disown(w, s, it);
@@ -351,9 +358,10 @@ static void apply_deletion(struct world *w, struct server *s, size_t i)
 		world_violation(w, "I8: a deletion while the source is frozen", it->item.path);
 	w->deletions++;
 	/* What is to go as a directory spares what is none, without a word. In a target that was
-	 * replaced within the age of a proof it stays as an extra. */
+	 * replaced within the age of the proof with which the list went, or for which a session
+	 * that still works in the earlier one gave a proof, it stays as an extra. */
 	if (t && (it->item.flags & WIRE_ITEM_DIR) && !S_ISDIR(t->fp.mode)) {
-		t->foreign = t->foreign || w->now_ns - w->replaced_ns <= 10 * S;
+		t->foreign = t->foreign || s->sent_ns - w->vouched_ns <= 10 * S;
 		t = NULL;
 	}
 	if (t && S_ISDIR(t->fp.mode) && model_has_below(&w->target, it->item.path)) {
@@ -546,6 +554,8 @@ static bool server_step(struct world *w, struct server *s)
 
 			s->state = SERVER_READY;
 			s->target_id = w->target_id;
+			world_trace(w, "server %llu class %d is ready", (unsigned long long)s->id,
+			            (int)s->class);
 			engine_session_ready(w->engine, &m, w->now_ns);
 		}
 		return true;

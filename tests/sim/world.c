@@ -190,8 +190,8 @@ void world_step(struct world *w)
 		(void)target_step(w);
 	else if (dice < 92)
 		target_fault(w);
-	else if (dice < 95)
-		(void)ledger_commit(w->ledger);
+	else if (dice < 95 && ledger_commit(w->ledger) >= 0)
+		w->kept_generation = ledger_generation(w->ledger);
 	if (world_random(w, 400) == 0)
 		world_crash(w);
 	target_heal(w);

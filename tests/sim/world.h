@@ -56,8 +56,8 @@ struct world {
 	bool down, full;
 	char immutable[64];                        /* nothing can be done about this name there */
 	int64_t immutable_until_ns, sick_until_ns; /* sick: the ledger's store cannot be written */
-	bool replaced; /* and nothing has been changed since everything was quiet */
-	int64_t replaced_ns;
+	bool replaced;      /* and nothing has been changed since everything was quiet */
+	int64_t vouched_ns; /* when the target before the present one was proven last */
 	int64_t down_until_ns, full_until_ns;
 	struct server *servers;
 	uint64_t next_session;
@@ -65,6 +65,7 @@ struct world {
 	struct store *store;
 	struct intent_log *log, *recents;
 	struct ledger *ledger;
+	uint64_t kept_generation; /* what a crash leaves of it */
 	struct engine *engine;
 	bool root_wanted, paused;
 	int64_t proven_ns; /* when the engine was last told that a stamp is there */
