@@ -7,6 +7,7 @@
 
 /* Of larger groups the first ones: the look that made a mark has marked them all. */
 enum { NAMES_ASKED = 256, NAMES_BYTES = 1 << 20 };
+enum { LOOK_NS = 20000000 }; /* looks are waited for */
 
 struct group_names {
 	struct buf paths; /* le16 length, path */
@@ -62,29 +63,44 @@ void group_join(struct engine *e, const struct mark *m, const struct fingerprint
 	buf_done(&names.paths);
 }
 
-/* Marks the names that were confirmed since the look that made the mark. True when there were any.
- */
-static bool group_complete(struct engine *e, const struct mark *m, int64_t now_ns)
+static bool group_is_look(const struct mark *mark, bool in_flight, void *arg)
+{
+	(void)in_flight;
+	*(bool *)arg |= mark->action == MARK_LOOK;
+	return false;
+}
+
+/* Marks the names that were confirmed since the look that made the mark. Sets *ret_ns to when the
+ * group may go: INT64_MIN: now, in this batch; else not without those names, or not before they
+ * have been looked at. */
+static void group_complete(struct engine *e, const struct mark *m, int64_t now_ns, int64_t *ret_ns)
 {
 	struct mark joint = {
 	        .action = MARK_META, .born = m->born, .since_ns = m->since_ns, .link = m->link};
 	struct group_names names;
 	struct belief b;
-	bool some = false;
 
+	*ret_ns = INT64_MIN;
 	ledger_get(e->ledger, m->path, &b);
 	if (!(b.state & LEDGER_CONFIRMED)) /* a tree is on one file system, as a rule */
 		ledger_get(e->ledger, (struct bytes){0}, &b);
 	group_read(e, &names, b.fp.dev, m->link);
 	for (struct cursor c = cursor_of(buf_bytes(&names.paths)); cursor_left(&c);) {
 		joint.path = group_next(&c);
-		if (pathset_has(e->set, joint.path))
-			continue; /* in this batch, or about to be told something else */
+		if (pathset_has(e->set, joint.path)) {
+			/* In this batch, or about to leave, or nobody knows yet. */
+			bool look = false;
+
+			pathset_each(e->set, joint.path, group_is_look, &look);
+			if (look && *ret_ns < now_ns + LOOK_NS)
+				*ret_ns = now_ns + LOOK_NS;
+			continue;
+		}
 		pathset_put(e->set, &joint, now_ns);
-		some = true;
+		if (*ret_ns < now_ns)
+			*ret_ns = now_ns;
 	}
 	buf_done(&names.paths);
-	return some;
 }
 
 void group_hold_parts(struct engine *e, struct batch *batch, int64_t now_ns)
@@ -93,13 +109,16 @@ void group_hold_parts(struct engine *e, struct batch *batch, int64_t now_ns)
 
 	for (size_t i = 0; i < n; i++) {
 		uint64_t link = batch_mark(batch, i)->link;
+		int64_t at_ns;
 
-		if (!link || !batch_open(batch, i) || batch_mark(batch, i)->action == MARK_META ||
-		    !group_complete(e, batch_mark(batch, i), now_ns))
+		if (!link || !batch_open(batch, i) || batch_mark(batch, i)->action == MARK_META)
+			continue;
+		group_complete(e, batch_mark(batch, i), now_ns, &at_ns);
+		if (at_ns == INT64_MIN)
 			continue;
 		for (size_t k = 0; k < n; k++) {
 			if (batch_open(batch, k) && batch_mark(batch, k)->link == link)
-				batch_nack(batch, k, batch_mark(batch, k)->action, now_ns, now_ns);
+				batch_nack(batch, k, batch_mark(batch, k)->action, now_ns, at_ns);
 		}
 	}
 }
