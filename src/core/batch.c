@@ -38,6 +38,8 @@ static void take_one(struct batch *b, struct entry *e, int64_t now_ns)
 	struct node *node = e->node;
 	struct group *g = e->group;
 
+	if (!g && b->class != BATCH_DELETE && e->mark.ino)
+		g = pending_group(set, e->mark.ino);
 	if (g)
 		g->flying++;
 	pending_detach(set, e);
@@ -266,6 +268,8 @@ static bool rejoin(struct pathset *set, struct entry *e)
 {
 	struct group *g;
 
+	if (!e->mark.link)
+		e->mark.link = e->mark.ino;
 	if (e->node->pending || !pending_groups(e))
 		return false;
 	HASH_FIND(hh, set->groups, &e->mark.link, sizeof(e->mark.link), g);

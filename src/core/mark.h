@@ -51,6 +51,7 @@ struct mark {
 	int64_t since_ns; /* CLOCK_BOOTTIME of the oldest change merged into it: lag */
 	uint64_t size;    /* bytes of content that may have to be sent */
 	uint64_t link;    /* inode number when nlink > 1: the group is taken whole; 0 otherwise */
+	uint64_t ino;     /* of a regular file that was looked at; 0 otherwise */
 	int64_t ctime_ns; /* of what was looked at; 0: nothing was */
 };
 
@@ -67,7 +68,7 @@ static inline bool mark_exclusive(const struct mark *m)
  * older born and since. The later look decides between existing and gone: DELETE replaces an
  * earlier action, and an earlier DELETE followed by an existing entry becomes CONTENT. LOOK wins
  * over everything: nothing is known until the look has been made. DIR, FRESH, RETYPED, size,
- * link and ctime are those of the later look (a LOOK mark says nothing about them); LOW, HOT,
+ * link, ino and ctime are those of the later look (a LOOK mark says nothing about them); LOW, HOT,
  * BRIEF, AUDIT and SIGHT stay only when both have them. The path of `into` is left alone. */
 void mark_merge(struct mark *into, const struct mark *next);
 

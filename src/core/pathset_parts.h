@@ -103,7 +103,8 @@ struct node {
 	char name[];
 };
 
-/* Marks that will exist and carry the same inode number. */
+/* Marks that will exist and carry the same inode number; in flight also a file that had one name
+ * when it was looked at: it may have got others since. */
 struct group {
 	uint64_t link;
 	/* While some are in flight: the strongest of the marks put meanwhile that tell of a change
@@ -146,6 +147,8 @@ struct pathset {
 
 /* pending.c: whether its link counts */
 bool pending_groups(const struct entry *e);
+/* The one of this inode number, made if need be. */
+struct group *pending_group(struct pathset *set, uint64_t link);
 /* `put` was put for it. What it tells of the content is true of the other names of the inode, too,
  * and this one may be gone before it is sent. */
 void pending_stir(struct entry *e, const struct mark *put);

@@ -62,17 +62,24 @@ void pending_stir(struct entry *e, const struct mark *put)
 	g->content = g->pending;
 }
 
-static void group_join(struct pathset *set, struct entry *e)
+struct group *pending_group(struct pathset *set, uint64_t link)
 {
 	struct group *g;
 
-	HASH_FIND(hh, set->groups, &e->mark.link, sizeof(e->mark.link), g);
+	HASH_FIND(hh, set->groups, &link, sizeof(link), g);
 	if (!g) {
 		g = mem_alloc(sizeof(*g));
-		g->link = e->mark.link;
+		g->link = link;
 		g->stirred = MARK_META;
 		HASH_ADD(hh, set->groups, link, sizeof(g->link), g);
 	}
+	return g;
+}
+
+static void group_join(struct pathset *set, struct entry *e)
+{
+	struct group *g = pending_group(set, e->mark.link);
+
 	e->group = g;
 	e->group_prev = NULL;
 	e->group_next = g->members;

@@ -63,6 +63,13 @@ static bool aliases_next(const struct aliases *a, size_t *at, struct bytes *ret)
 	return true;
 }
 
+/* The mark is made for what was seen. */
+static void saw(struct mark *m, const struct fingerprint *seen)
+{
+	m->ino = S_ISREG(seen->mode) ? seen->ino : 0;
+	m->ctime_ns = seen->ctime_ns;
+}
+
 /* It is a name of that inode to this day. */
 static bool is_alias(struct source *s, struct bytes path, const struct fingerprint *seen)
 {
@@ -164,9 +171,9 @@ static void mark_aliases(struct source *s, unsigned job, const struct fingerprin
 			continue;
 		if (joins)
 			does = partner_action(s, job, path, seen, action, look->by_crawl);
-		outbox_mark(s, job, path, look, does, flags, does == MARK_META ? 0 : seen->size,
-		            seen->ino)
-		        ->ctime_ns = seen->ctime_ns;
+		saw(outbox_mark(s, job, path, look, does, flags, does == MARK_META ? 0 : seen->size,
+		                seen->ino),
+		    seen);
 	}
 	if (a.n > NAMES_MANY)
 		group_remember(s, &key, seen, least, flags | look->flags);
@@ -247,20 +254,24 @@ bool compare_entry(struct source *s, unsigned job, const struct fingerprint *see
 		v = (struct verdict){true, MARK_META, 0};
 	if (!v.needed) {
 		if (bits & BACKLOG_CLOSED) /* what waited for that need not wait longer */
-			outbox_mark(s, job, buf_bytes(&s->path), look, MARK_META, MARK_IF_PENDING,
-			            0, linked ? seen->ino : 0)
-			        ->ctime_ns = seen->ctime_ns;
+			saw(outbox_mark(s, job, buf_bytes(&s->path), look, MARK_META,
+			                MARK_IF_PENDING, 0, linked ? seen->ino : 0),
+			    seen);
 		return false;
 	}
+	/* Told to the names on their way to the target, too, which the ledger does not know yet. */
+	if (linked && S_ISREG(seen->mode) && (v.flags & MARK_FRESH) &&
+	    (bits & (BACKLOG_WRITTEN | BACKLOG_CLOSED)))
+		v.action = MARK_CONTENT;
 	mark = (struct gone_mark){v.action, v.flags | flags, 0, linked ? seen->ino : 0};
 	if (v.action != MARK_META && S_ISREG(seen->mode))
 		mark.size = seen->size;
 	if ((v.flags & MARK_RETYPED) && S_ISDIR(belief->fp.mode))
 		gone_below(s, job, look, true, &mark);
 	else
-		outbox_mark(s, job, buf_bytes(&s->path), look, mark.action, mark.flags, mark.size,
-		            mark.link)
-		        ->ctime_ns = seen->ctime_ns;
+		saw(outbox_mark(s, job, buf_bytes(&s->path), look, mark.action, mark.flags,
+		                mark.size, mark.link),
+		    seen);
 	if (linked)
 		mark_links(s, job, seen, belief, v.action, bits, look,
 		           flags | (v.flags & MARK_LOW));

@@ -564,6 +564,26 @@ static void what_was_written_under_one_name_is_content_for_those_pending_and_in_
 	nothing(set);
 }
 
+/* It had one name when it was looked at. */
+static void a_file_that_got_a_second_name_in_flight_is_told_what_is_written_under_that(void **state)
+{
+	struct pathset *set = *state;
+	struct mark m = mark("flies", MARK_QUICK, MARK_FRESH);
+	struct batch *b;
+
+	m.ino = 7;
+	pathset_put(set, &m, now++);
+	b = expect(take(set, BATCH_QUICK), "flies");
+	put_link(set, "second", MARK_CONTENT, 7);
+	nothing(set);
+	put(set, "second", MARK_DELETE, 0);
+	ack_all(b);
+	now += 2 * SECOND;
+	ack_all(expect(take(set, BATCH_CONTENT), "flies"));
+	ack_all(expect(take(set, BATCH_DELETE), "second"));
+	nothing(set);
+}
+
 static void a_hard_link_group_waits_for_its_last_member(void **state)
 {
 	struct pathset *set = *state;
@@ -831,6 +851,7 @@ int main(void)
 	        CASE(a_type_change_waits_for_deletions_below),
 	        CASE(a_hard_link_group_is_taken_whole),
 	        CASE(what_was_written_under_one_name_is_content_for_those_pending_and_in_flight),
+	        CASE(a_file_that_got_a_second_name_in_flight_is_told_what_is_written_under_that),
 	        CASE(a_hard_link_group_waits_for_its_last_member),
 	        CASE(a_mark_below_a_type_change_does_not_hold_up_its_group),
 	        CASE(the_oldest_blocked_mark_is_not_starved_from_above),
