@@ -39,8 +39,9 @@ static struct bytes group_next(struct cursor *c)
 void group_join(struct engine *e, const struct mark *m, const struct fingerprint *fp,
                 int64_t now_ns)
 {
+	/* Not as attributes: of those a list may lack a name. */
 	struct mark joint = {
-	        .action = MARK_META, .born = m->born, .since_ns = m->since_ns, .link = fp->ino};
+	        .action = MARK_QUICK, .born = m->born, .since_ns = m->since_ns, .link = fp->ino};
 	bool apart = fp->nlink > 1 && m->link != fp->ino;
 	struct group_names names;
 	struct cursor c;

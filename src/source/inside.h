@@ -59,6 +59,7 @@ struct look {
 	int64_t wary_ns;       /* wall clock: what changed later may have lost its event; 0: none */
 	bool by_crawl;         /* counts against the room */
 	bool hot;              /* known to be open for writing */
+	bool by_hot;           /* the writer was asked for already */
 	struct inner *request; /* one reference held by whoever keeps the look; may be NULL */
 	struct bytes asked; /* by the request (borrowed from it): gone with the name on its way */
 };
@@ -89,6 +90,12 @@ struct parked {
 struct barrier {
 	uint64_t token, drain;
 	size_t unread; /* what could not be read when it was asked for */
+};
+
+/* A directory that was found gone; it may be elsewhere. */
+struct limbo {
+	uint32_t node;
+	struct bytes path; /* where it was; owned */
 };
 
 struct source {
@@ -131,7 +138,7 @@ struct source {
 	struct group_marked *groups;   /* of this round; hash */
 	struct parked *parked, *again; /* `again`: found in this round, tried in this round */
 	size_t nparked, parked_cap, nagain, again_cap;
-	uint32_t *limbo;
+	struct limbo *limbo;
 	size_t nlimbo, limbo_cap;
 	struct crawl *crawls; /* by priority */
 	struct crawl *fresh;  /* the one in `crawls` that new directories go to, or NULL */
@@ -302,6 +309,8 @@ void unread_clear(struct source *s);
 /* hot.c */
 void hot_add(struct source *s, uint32_t node, struct bytes name, const struct fingerprint *seen);
 void hot_turn(struct source *s);
+/* Looks at all of them, for a barrier. */
+void hot_look_all(struct source *s, const struct look *look);
 
 /* gone.c */
 /* Everything the job's ledger holds at the path in s->path and below is gone; children first. */

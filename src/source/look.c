@@ -157,6 +157,14 @@ static bool is_hot(const struct view *v, const char *name, const struct stat *st
 	return look_has_writer(v, name);
 }
 
+/* Whoever opened it under a name that it has lost since writes without an event for this one. */
+static bool is_open_elsewhere(const struct view *v, const char *name, const struct stat *st,
+                              const struct look *look)
+{
+	return S_ISREG(st->st_mode) && !look->by_hot &&
+	       (st->st_nlink > 1 || (look->bits & BACKLOG_MOVED)) && look_has_writer(v, name);
+}
+
 /* 0, or -errno when there is nothing (more) to be said about this name now. */
 static int look_dir(struct source *s, struct view *v, struct bytes name, struct stat *st,
                     const struct look *look)
@@ -229,6 +237,8 @@ void look_name(struct source *s, struct view *v, struct bytes name, const struct
 	if (is_hot(v, at, &st, look->bits)) {
 		hot_add(s, v->node, name, &seen);
 		hot = true;
+	} else if (is_open_elsewhere(v, at, &st, look)) {
+		hot_add(s, v->node, name, &seen);
 	}
 	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
 		struct belief belief;

@@ -132,8 +132,9 @@ static void handle_barrier(struct source *s, struct inner *in)
 	struct look look = {
 	        .jobs = s->attached, .born = in->drain, .since_ns = in->at_ns, .least = MARK_LOOK};
 
-	if (unread_count(s) && round_begin(s)) {
+	if ((unread_count(s) || s->hot.n) && round_begin(s)) {
 		unread_retry(s, &look);
+		hot_look_all(s, &look);
 		round_end(s);
 	}
 	s->barriers = mem_realloc(s->barriers, s->nbarriers + 1, sizeof(*s->barriers));

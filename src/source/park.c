@@ -3,6 +3,7 @@
  */
 #include "base/fd.h"
 #include "base/mem.h"
+#include "base/path.h"
 #include "source/inside.h"
 #include "source/inotify.h"
 
@@ -59,10 +60,78 @@ static void park(struct source *s, const struct parked *p)
 	append(&s->parked, &s->nparked, &s->parked_cap, p);
 }
 
+static void limbo_release(struct limbo *limbo)
+{
+	free((char *)(uintptr_t)limbo->path.p);
+}
+
+enum { LIMBO_ASKED = 1024 };
+
+/* Of those that were detached last: most are asked for in the next round. */
+static const struct limbo *limbo_find(const struct source *s, uint32_t node)
+{
+	for (size_t i = s->nlimbo; i-- > 0 && s->nlimbo - i <= LIMBO_ASKED;)
+		if (s->limbo[i].node == node)
+			return &s->limbo[i];
+	return NULL;
+}
+
+static void add_below(const struct dirtab *dirs, uint32_t node, uint32_t top, struct buf *path)
+{
+	struct bytes name;
+
+	if (node == top)
+		return;
+	add_below(dirs, dirtab_parent(dirs, node), top, path);
+	name = dirtab_name(dirs, node);
+	buf_add_u8(path, '/');
+	buf_add_bytes(path, name);
+}
+
+/* The path that the directory has, or had. */
+static bool last_path(const struct source *s, uint32_t node, struct buf *path)
+{
+	const struct limbo *limbo;
+	uint32_t top = node;
+
+	if (dirtab_path(s->dirs, node, path) == 0)
+		return true;
+	while (dirtab_parent(s->dirs, top) != DIRTAB_NONE)
+		top = dirtab_parent(s->dirs, top);
+	limbo = limbo_find(s, top);
+	if (!limbo)
+		return false;
+	path->n = 0;
+	buf_add_bytes(path, limbo->path);
+	add_below(s->dirs, node, top, path);
+	return true;
+}
+
+/* What was written under a name whose directory leaves the tree is never looked at under that
+ * name. */
+static void tell_links(struct source *s, uint32_t node, struct bytes name, const struct look *look)
+{
+	const unsigned written = BACKLOG_WRITTEN | BACKLOG_CLOSED;
+	struct buf here = s->path;
+
+	if (!(look->bits & (written | BACKLOG_META)) || !name.n)
+		return;
+	buf_init(&s->path, here.max);
+	if (last_path(s, node, &s->path) && s->path.n + 1 + name.n <= PATH_BYTES_MAX) {
+		if (s->path.n)
+			buf_add_u8(&s->path, '/');
+		buf_add_bytes(&s->path, name);
+		compare_left(s, look->bits & written ? MARK_CONTENT : MARK_META, look);
+	}
+	buf_done(&s->path);
+	s->path = here;
+}
+
 void park_name(struct source *s, uint32_t node, struct bytes name, const struct look *look)
 {
 	struct parked p = parked_make(node, name, look);
 
+	tell_links(s, node, name, look);
 	park(s, &p);
 }
 
@@ -163,14 +232,21 @@ void park_detach(struct source *s, uint32_t node)
 
 void park_limbo(struct source *s, uint32_t node)
 {
+	struct limbo limbo = {.node = node};
+	struct buf path;
+
 	if (node == DIRTAB_NONE)
 		return;
+	buf_init(&path, s->path.max);
+	if (dirtab_path(s->dirs, node, &path) == 0)
+		limbo.path = (struct bytes){mem_dup(path.p, path.n), path.n};
+	buf_done(&path);
 	park_detach(s, node);
 	if (s->nlimbo == s->limbo_cap) {
 		s->limbo_cap = s->limbo_cap * 2 + 16;
 		s->limbo = mem_realloc(s->limbo, s->limbo_cap, sizeof(*s->limbo));
 	}
-	s->limbo[s->nlimbo++] = node;
+	s->limbo[s->nlimbo++] = limbo;
 }
 
 static void unwatch(int wd, void *arg)
@@ -186,14 +262,17 @@ void park_limbo_turn(struct source *s, size_t ripe)
 	if (s->fresh)
 		ripe = 0;
 	for (size_t i = 0; i < s->nlimbo; i++) {
-		uint32_t node = s->limbo[i];
+		uint32_t node = s->limbo[i].node;
+		bool lost =
+		        dirtab_alive(s->dirs, node) && dirtab_parent(s->dirs, node) == DIRTAB_NONE;
 
-		if (!dirtab_alive(s->dirs, node) || dirtab_parent(s->dirs, node) != DIRTAB_NONE)
+		if (lost && i >= ripe) {
+			s->limbo[kept++] = s->limbo[i];
 			continue;
-		if (i < ripe)
+		}
+		if (lost)
 			dirtab_drop(s->dirs, node, unwatch, s);
-		else
-			s->limbo[kept++] = node;
+		limbo_release(&s->limbo[i]);
 	}
 	s->nlimbo = s->limbo_ripe = kept;
 }
@@ -204,5 +283,7 @@ void park_clear(struct source *s)
 		park_release(s, &s->parked[i]);
 	for (size_t i = 0; i < s->nagain; i++)
 		park_release(s, &s->again[i]);
+	for (size_t i = 0; i < s->nlimbo; i++)
+		limbo_release(&s->limbo[i]);
 	s->nparked = s->nagain = s->nlimbo = s->limbo_ripe = 0;
 }

@@ -515,6 +515,59 @@ static void what_may_have_been_written_under_a_link_that_a_crawl_found_is_conten
 	live_stop(&l);
 }
 
+/* The descriptor belongs to a name that is gone, so its events name another one. */
+static void what_is_written_under_a_lost_name_is_found_by_a_barrier(void **state)
+{
+	struct live l;
+
+	(void)state;
+	live_init(&l, NULL);
+	put(&l, "first", "one");
+	live_start(&l);
+	live_settle(&l);
+	int fd = open(at(&l, "first"), O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_int_equal(link(at(&l, "first"), at(&l, "second")), 0);
+	live_settle(&l);
+	drop(&l, "first");
+	live_settle(&l);
+	assert_int_equal(fd_write_full(fd, "two", 3), 0);
+	live_settle(&l);
+	live_assert_equal(&l);
+	assert_int_equal(fd_write_full(fd, "three", 5), 0);
+	assert_int_equal(close(fd), 0);
+	live_settle(&l);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
+/* The directory is gone before anybody looks. */
+static void what_was_written_below_a_directory_that_left_is_told_to_the_links(void **state)
+{
+	struct timespec old[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1000000000}};
+	struct live l;
+	char out[128];
+
+	(void)state;
+	live_init(&l, NULL);
+	make(&l, "d");
+	put(&l, "d/f", "one");
+	assert_int_equal(link(at(&l, "d/f"), at(&l, "g")), 0);
+	assert_int_equal(utimensat(AT_FDCWD, at(&l, "g"), old, 0), 0);
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	(void)snprintf(out, sizeof(out), "%s/d", l.outside);
+	(void)pthread_mutex_lock(&l.source->lock);
+	put(&l, "d/f", "two");
+	assert_int_equal(utimensat(AT_FDCWD, at(&l, "d/f"), old, 0), 0);
+	move(&l, "d", out);
+	(void)pthread_mutex_unlock(&l.source->lock);
+	live_settle(&l);
+	assert_non_null(live_mark(&l, "g"));
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
 static void what_was_written_under_a_name_that_left_is_looked_for_under_the_others(void **state)
 {
 	struct live l;
@@ -784,6 +837,8 @@ int main(void)
 	        cmocka_unit_test(what_was_written_under_a_new_link_is_content_for_the_others),
 	        cmocka_unit_test(
 	                what_may_have_been_written_under_a_link_that_a_crawl_found_is_content),
+	        cmocka_unit_test(what_is_written_under_a_lost_name_is_found_by_a_barrier),
+	        cmocka_unit_test(what_was_written_below_a_directory_that_left_is_told_to_the_links),
 	        cmocka_unit_test(
 	                what_was_written_under_a_name_that_left_is_looked_for_under_the_others),
 	        cmocka_unit_test(excluded_names_raise_nothing),
