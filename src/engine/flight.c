@@ -324,6 +324,17 @@ static void flight_trace(struct engine *e, const struct flight *f, size_t i,
 	           (long long)((now_ns - m->since_ns) / 1000000));
 }
 
+/* A name of several that was to go, and is there again: its other names may have been sent without
+ * it, and a look at it alone finds nothing to do. */
+static bool flight_back_at_once(struct engine *e, const struct flight *f, const struct mark *m)
+{
+	struct belief b;
+
+	ledger_get(e->ledger, m->path, &b);
+	return f->class == SESSION_DELETE && (b.state & LEDGER_CONFIRMED) && S_ISREG(b.fp.mode) &&
+	       b.fp.nlink > 1;
+}
+
 static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
                                const struct wire_result_item *r, int64_t now_ns)
 {
@@ -349,7 +360,8 @@ static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
 		if (m->action == MARK_CONTENT)
 			engine_content_due(e, m->path, m->born, m->since_ns,
 			                   !(m->flags & MARK_SIGHT));
-		batch_nack(f->batch, i, MARK_LOOK, now_ns, now_ns);
+		batch_nack(f->batch, i, flight_back_at_once(e, f, m) ? MARK_QUICK : MARK_LOOK,
+		           now_ns, now_ns);
 		return;
 	case WIRE_KEPT:
 		flight_kept(e, f, i, now_ns);

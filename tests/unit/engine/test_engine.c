@@ -778,68 +778,6 @@ static void content_stays_due_while_a_deletion_waits(void **state)
 	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
 }
 
-/* The other name was confirmed between the look and the batch. */
-static void name_of_an_inode_is_not_sent_without_those_confirmed_meanwhile(void **state)
-{
-	struct rig *r = *state;
-	struct mark m = {.path = BYTES("a"), .action = MARK_CONTENT, .born = 1, .link = 77};
-	struct fingerprint fp = {.mode = S_IFREG | 0644, .nlink = 2, .ino = 77, .size = 3};
-
-	ledger_confirm(r->ledger, BYTES("a"), &fp);
-	ledger_confirm(r->ledger, BYTES("b"), &fp);
-	m.since_ns = r->now_ns;
-	engine_marks(r->engine, &m, 1, r->now_ns);
-	rig_run(r);
-	assert_non_null(rig_find(r, "a"));
-	assert_ptr_equal(rig_find(r, "a"), rig_find(r, "b"));
-	assert_int_equal(rig_find(r, "a")->class, SESSION_CONTENT);
-	rig_confirm_all(r);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
-}
-
-/* Its answer comes after that of another name, which changes what the ledger says of both. */
-static void link_whose_time_was_put_back_is_sent_again_with_its_content(void **state)
-{
-	struct rig *r = *state;
-	struct mark m = {.path = BYTES("b"), .action = MARK_QUICK, .born = 1, .link = 77};
-	struct fingerprint fp = {.mode = S_IFREG | 0644, .nlink = 2, .ino = 77, .size = 3};
-
-	ledger_confirm(r->ledger, BYTES("b"), &fp);
-	m.since_ns = r->now_ns;
-	engine_marks(r->engine, &m, 1, r->now_ns);
-	m.path = BYTES("a");
-	m.flags = MARK_FRESH;
-	engine_marks(r->engine, &m, 1, r->now_ns);
-	rig_run(r);
-	fp.ctime_ns = 5;
-	rig_report_fp(r, rig_find(r, "b"), "a", &fp);
-	rig_report_fp(r, rig_find(r, "b"), "b", &fp);
-	rig_done(r, rig_find(r, "b"), TROUBLE_NONE, false);
-	rig_run(r);
-	assert_non_null(rig_find_look(r, "b"));
-	assert_int_equal(rig_find_look(r, "b")->action, MARK_CONTENT);
-}
-
-/* Nobody knows whether the other name is to go along. */
-static void name_of_an_inode_waits_while_another_is_looked_at(void **state)
-{
-	struct rig *r = *state;
-	struct mark m = {.path = BYTES("a"), .action = MARK_CONTENT, .born = 1, .link = 77};
-	struct fingerprint fp = {.mode = S_IFREG | 0644, .nlink = 2, .ino = 77, .size = 3};
-
-	ledger_confirm(r->ledger, BYTES("a"), &fp);
-	ledger_confirm(r->ledger, BYTES("b"), &fp);
-	rig_put(r, "b", MARK_LOOK, 0);
-	m.since_ns = r->now_ns;
-	engine_marks(r->engine, &m, 1, r->now_ns);
-	rig_run(r);
-	assert_null(rig_find(r, "a"));
-	rig_looked(r);
-	rig_wait(r, RIG_SECOND);
-	assert_non_null(rig_find(r, "a"));
-	assert_ptr_equal(rig_find(r, "a"), rig_find(r, "b"));
-}
-
 /* The deletion below was answered with "kept": it is looked at before it goes again. */
 static void type_change_waits_for_what_is_looked_at_below(void **state)
 {
@@ -930,10 +868,7 @@ int main(void)
 	        TEST(deletion_goes_by_the_type_that_was_confirmed_last, setup),
 	        TEST(ctime_that_nobody_looked_at_is_not_confirmed_with_attributes, setup),
 	        TEST(content_stays_due_while_a_deletion_waits, setup),
-	        TEST(name_of_an_inode_is_not_sent_without_those_confirmed_meanwhile, setup),
 	        TEST(type_change_waits_for_what_is_looked_at_below, setup),
-	        TEST(name_of_an_inode_waits_while_another_is_looked_at, setup),
-	        TEST(link_whose_time_was_put_back_is_sent_again_with_its_content, setup),
 	        TEST(hot_mark_below_a_directory_that_left_does_not_wait, setup),
 	};
 

@@ -1,0 +1,119 @@
+/* Names of one inode: what the engine sends together, and what it makes of their answers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include "rig.h"
+
+static int setup(void **state)
+{
+	struct rig *r = rig_new();
+
+	rig_start(r);
+	*state = r;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	rig_free(*state);
+	return 0;
+}
+
+/* The other name was confirmed between the look and the batch. */
+static void name_of_an_inode_is_not_sent_without_those_confirmed_meanwhile(void **state)
+{
+	struct rig *r = *state;
+	struct mark m = {.path = BYTES("a"), .action = MARK_CONTENT, .born = 1, .link = 77};
+	struct fingerprint fp = {.mode = S_IFREG | 0644, .nlink = 2, .ino = 77, .size = 3};
+
+	ledger_confirm(r->ledger, BYTES("a"), &fp);
+	ledger_confirm(r->ledger, BYTES("b"), &fp);
+	m.since_ns = r->now_ns;
+	engine_marks(r->engine, &m, 1, r->now_ns);
+	rig_run(r);
+	assert_non_null(rig_find(r, "a"));
+	assert_ptr_equal(rig_find(r, "a"), rig_find(r, "b"));
+	assert_int_equal(rig_find(r, "a")->class, SESSION_CONTENT);
+	rig_confirm_all(r);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
+/* It was sent without the one that was to go. */
+static void link_that_is_back_before_its_deletion_is_joined_with_the_others(void **state)
+{
+	struct rig *r = *state;
+	struct fingerprint fp = {.mode = S_IFREG | 0644, .nlink = 2, .ino = 77, .size = 3};
+
+	ledger_confirm(r->ledger, BYTES("a"), &fp);
+	ledger_confirm(r->ledger, BYTES("b"), &fp);
+	rig_put(r, "a", MARK_DELETE, 0);
+	rig_run(r);
+	assert_int_equal(rig_find(r, "a")->class, SESSION_DELETE);
+	rig_report(r, rig_find(r, "a"), "a", WIRE_VANISHED);
+	rig_done(r, rig_find(r, "a"), TROUBLE_NONE, false);
+	rig_run(r);
+	rig_report_fp(r, rig_find(r, "a"), "a", &fp);
+	rig_done(r, rig_find(r, "a"), TROUBLE_NONE, false);
+	rig_wait(r, RIG_SECOND);
+	assert_non_null(rig_find(r, "a"));
+	assert_ptr_equal(rig_find(r, "a"), rig_find(r, "b"));
+}
+
+/* Nobody knows whether the other name is to go along. */
+static void name_of_an_inode_waits_while_another_is_looked_at(void **state)
+{
+	struct rig *r = *state;
+	struct mark m = {.path = BYTES("a"), .action = MARK_CONTENT, .born = 1, .link = 77};
+	struct fingerprint fp = {.mode = S_IFREG | 0644, .nlink = 2, .ino = 77, .size = 3};
+
+	ledger_confirm(r->ledger, BYTES("a"), &fp);
+	ledger_confirm(r->ledger, BYTES("b"), &fp);
+	rig_put(r, "b", MARK_LOOK, 0);
+	m.since_ns = r->now_ns;
+	engine_marks(r->engine, &m, 1, r->now_ns);
+	rig_run(r);
+	assert_null(rig_find(r, "a"));
+	rig_looked(r);
+	rig_wait(r, RIG_SECOND);
+	assert_non_null(rig_find(r, "a"));
+	assert_ptr_equal(rig_find(r, "a"), rig_find(r, "b"));
+}
+
+/* Its answer comes after that of another name, which changes what the ledger says of both. */
+static void link_whose_time_was_put_back_is_sent_again_with_its_content(void **state)
+{
+	struct rig *r = *state;
+	struct mark m = {.path = BYTES("b"), .action = MARK_QUICK, .born = 1, .link = 77};
+	struct fingerprint fp = {.mode = S_IFREG | 0644, .nlink = 2, .ino = 77, .size = 3};
+
+	ledger_confirm(r->ledger, BYTES("b"), &fp);
+	m.since_ns = r->now_ns;
+	engine_marks(r->engine, &m, 1, r->now_ns);
+	m.path = BYTES("a");
+	m.flags = MARK_FRESH;
+	engine_marks(r->engine, &m, 1, r->now_ns);
+	rig_run(r);
+	fp.ctime_ns = 5;
+	rig_report_fp(r, rig_find(r, "b"), "a", &fp);
+	rig_report_fp(r, rig_find(r, "b"), "b", &fp);
+	rig_done(r, rig_find(r, "b"), TROUBLE_NONE, false);
+	rig_run(r);
+	assert_non_null(rig_find_look(r, "b"));
+	assert_int_equal(rig_find_look(r, "b")->action, MARK_CONTENT);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        TEST(name_of_an_inode_is_not_sent_without_those_confirmed_meanwhile),
+	        TEST(link_that_is_back_before_its_deletion_is_joined_with_the_others),
+	        TEST(name_of_an_inode_waits_while_another_is_looked_at),
+	        TEST(link_whose_time_was_put_back_is_sent_again_with_its_content),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
