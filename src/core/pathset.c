@@ -69,6 +69,14 @@ static int64_t ready_at(const struct pathset *set, const struct node *node, cons
 	return ready;
 }
 
+/* What is put for one name may tell of the content of all. */
+static void stir(struct pathset *set, struct entry *e, const struct mark *put)
+{
+	if (put->action == MARK_CONTENT ||
+	    (put->action == MARK_QUICK && !(put->flags & (MARK_FRESH | MARK_RETYPED))))
+		pending_stir(set, e, put->action);
+}
+
 void pathset_put(struct pathset *set, const struct mark *mark, int64_t now_ns)
 {
 	struct mark m = *mark;
@@ -83,14 +91,14 @@ void pathset_put(struct pathset *set, const struct mark *mark, int64_t now_ns)
 	ready = ready_at(set, node, &m, now_ns);
 	if (node->pending) {
 		pending_merge(set, node->pending, &m, ready);
-		pending_stir(node->pending, &m);
+		stir(set, node->pending, &m);
 		return;
 	}
 	e = pending_new(set, node, &m, now_ns);
 	e->ready_ns = ready;
 	e->remark = node->flight != NULL;
 	pending_attach(set, e);
-	pending_stir(e, &m);
+	stir(set, e, &m);
 	collapse_to_limit(set);
 }
 
@@ -140,6 +148,17 @@ void pathset_settle(struct pathset *set, struct bytes path,
 		node_release(set, below[i]);
 	}
 	free(below);
+}
+
+void pathset_stir(struct pathset *set, struct bytes path, int64_t now_ns)
+{
+	struct node *node = node_find(set, path);
+
+	pathset_tell(set, now_ns);
+	if (node && node->flight)
+		pending_stir(set, node->flight, MARK_CONTENT);
+	if (node && node->pending)
+		pending_stir(set, node->pending, MARK_CONTENT);
 }
 
 void pathset_hurry(struct pathset *set, struct bytes path, int64_t now_ns)

@@ -63,6 +63,10 @@ void pathset_put(struct pathset *set, const struct mark *mark, int64_t now_ns);
 void pathset_settle(struct pathset *set, struct bytes path,
                     void (*settled)(struct bytes path, void *arg), void *arg, int64_t now_ns);
 
+/* The file that is pending or in flight under this name has been written: its other names go with
+ * their content. */
+void pathset_stir(struct pathset *set, struct bytes path, int64_t now_ns);
+
 /* What was below `path` is gone or somewhere else: nobody closes it there, so HOT and BRIEF marks
  * below it wait no longer. O(1) when nothing waits for its time, else O(marks below). */
 void pathset_hurry(struct pathset *set, struct bytes path, int64_t now_ns);

@@ -149,9 +149,9 @@ struct pathset {
 bool pending_groups(const struct entry *e);
 /* The one of this inode number, made if need be. */
 struct group *pending_group(struct pathset *set, uint64_t link);
-/* `put` was put for it. What it tells of the content is true of the other names of the inode, too,
- * and this one may be gone before it is sent. */
-void pending_stir(struct entry *e, const struct mark *put);
+/* The content is not what it was, under all names of its inode; this one may be gone before it is
+ * sent. action: CONTENT, or QUICK where that would be enough for one in flight. */
+void pending_stir(struct pathset *set, struct entry *e, enum mark_action action);
 
 /* heap.c */
 void heap_init(struct heap *h, enum heap_slot slot, enum heap_order order);

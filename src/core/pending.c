@@ -45,23 +45,6 @@ bool pending_groups(const struct entry *e)
 	       e->mark.action != MARK_LOOK;
 }
 
-void pending_stir(struct entry *e, const struct mark *put)
-{
-	struct group *g = e->group;
-	bool tells = put->action == MARK_CONTENT ||
-	             (put->action == MARK_QUICK && !(put->flags & (MARK_FRESH | MARK_RETYPED)));
-
-	if (!g || !tells)
-		return;
-	if (g->flying && put->action > g->stirred)
-		g->stirred = put->action;
-	if (put->action != MARK_CONTENT || g->content == g->pending)
-		return;
-	for (struct entry *m = g->members; m; m = m->group_next)
-		m->mark.action = MARK_CONTENT;
-	g->content = g->pending;
-}
-
 struct group *pending_group(struct pathset *set, uint64_t link)
 {
 	struct group *g;
@@ -358,6 +341,24 @@ void pending_merge(struct pathset *set, struct entry *e, const struct mark *next
 	pending_attach(set, e);
 	if (lost)
 		pending_wake_list(set, &e->node->waiters);
+}
+
+void pending_stir(struct pathset *set, struct entry *e, enum mark_action action)
+{
+	struct group *g = e->group;
+
+	if (!g)
+		return;
+	if (g->flying && action > g->stirred)
+		g->stirred = action;
+	if (action != MARK_CONTENT || g->content == g->pending)
+		return;
+	for (struct entry *m = g->members; m; m = m->group_next)
+		m->mark.action = MARK_CONTENT;
+	g->content = g->pending;
+	for (struct entry *m = g->members; m; m = m->group_next)
+		if (m->state == ENTRY_READY)
+			pending_schedule(set, m); /* in the queue of its class */
 }
 
 void pending_hurry(struct pathset *set, struct entry *e)

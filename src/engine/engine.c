@@ -198,6 +198,10 @@ static bool engine_concerns_pending(struct engine *e, const struct mark *m, int6
 		engine_let_go(m->path, e);
 		return false;
 	}
+	if (m->action == MARK_CONTENT) {
+		pathset_stir(e->set, m->path, now_ns);
+		return false;
+	}
 	if (m->flags & MARK_DIR) {
 		pathset_hurry(e->set, m->path, now_ns);
 		return false;
