@@ -116,7 +116,7 @@ void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wir
 		return;
 	}
 	if ((r->fp.nlink > 1 || (m->flags & MARK_FRESH)) && !S_ISDIR(r->fp.mode))
-		group_join(e, m, &r->fp, now_ns);
+		group_join(e, &f->known[item], m, &r->fp, now_ns);
 	/* A name that joins its other links is made anew, too. */
 	if ((r->flags & WIRE_WAS_NEW) &&
 	    flight_sure_type(&f->known[item]) == (r->fp.mode & S_IFMT) &&

@@ -51,9 +51,10 @@ void failure_add(struct engine *e, const struct mark *m, struct bytes text, bool
 	f->text = mem_dup(shown.p, shown.n);
 	f->source_side = source_side;
 	f->tries++;
+	if (!f->waiting) /* it may have gone along with another name of its inode */
+		e->failed_waiting++;
 	f->waiting = true;
 	f->retry_ns = now_ns + pace_backoff_ns(TROUBLE_UNREACHABLE, f->tries, engine_random(e));
-	e->failed_waiting++;
 	if (f->retry_ns < e->failed_next_ns)
 		e->failed_next_ns = f->retry_ns;
 	buf_done(&shown);

@@ -36,8 +36,8 @@ static struct bytes group_next(struct cursor *c)
 	return cursor_take(c, cursor_le16(c));
 }
 
-void group_join(struct engine *e, const struct mark *m, const struct fingerprint *fp,
-                int64_t now_ns)
+void group_join(struct engine *e, const struct belief *known, const struct mark *m,
+                const struct fingerprint *fp, int64_t now_ns)
 {
 	/* Not as attributes: of those a list may lack a name. */
 	struct mark joint = {
@@ -46,19 +46,25 @@ void group_join(struct engine *e, const struct mark *m, const struct fingerprint
 	struct group_names names;
 	struct cursor c;
 
+	/* Nothing new: names that cannot be brought into line must not make the others go again
+	 * and again. */
+	if ((known->state & LEDGER_CONFIRMED) && known->fp.ino == fp->ino &&
+	    known->fp.nlink == fp->nlink && m->link == fp->ino)
+		return;
 	group_read(e, &names, fp->dev, fp->ino);
 	for (c = cursor_of(buf_bytes(&names.paths)); !apart && cursor_left(&c);) {
 		struct bytes path = group_next(&c);
 		struct belief b;
 
-		if (bytes_equal(path, m->path) || pathset_has(e->set, path))
+		if (bytes_equal(path, m->path) || pathset_has(e->set, path) || hold_has(e, path))
 			continue;
 		ledger_get(e->ledger, path, &b);
 		apart = (b.state & LEDGER_CONFIRMED) && (fp->nlink == 1 || b.fp.nlink == 1);
 	}
 	for (c = cursor_of(buf_bytes(&names.paths)); apart && cursor_left(&c);) {
 		joint.path = group_next(&c);
-		if (bytes_equal(joint.path, m->path) || !pathset_has(e->set, joint.path))
+		if (bytes_equal(joint.path, m->path) ||
+		    (!pathset_has(e->set, joint.path) && !hold_has(e, joint.path)))
 			pathset_put(e->set, &joint, now_ns);
 	}
 	buf_done(&names.paths);
@@ -107,13 +113,16 @@ static void group_complete(struct engine *e, const struct mark *m, int64_t now_n
 void group_hold_parts(struct engine *e, struct batch *batch, int64_t now_ns)
 {
 	size_t n = batch_count(batch);
+	uint64_t asked = 0; /* a group was taken whole, so its marks stand together */
 
 	for (size_t i = 0; i < n; i++) {
 		uint64_t link = batch_mark(batch, i)->link;
 		int64_t at_ns;
 
-		if (!link || !batch_open(batch, i) || batch_mark(batch, i)->action == MARK_META)
+		if (!link || link == asked || !batch_open(batch, i) ||
+		    batch_mark(batch, i)->action == MARK_META)
 			continue;
+		asked = link;
 		group_complete(e, batch_mark(batch, i), now_ns, &at_ns);
 		if (at_ns == INT64_MIN)
 			continue;

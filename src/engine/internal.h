@@ -287,8 +287,8 @@ void context_end(struct engine *e, struct flight *f, bool unknown, int64_t now_n
 /* A name that turned out to have other links than it was looked at with, or whose partner was
  * confirmed when it had one, was sent without the others: the target has a copy. They are sent
  * together. */
-void group_join(struct engine *e, const struct mark *m, const struct fingerprint *fp,
-                int64_t now_ns);
+void group_join(struct engine *e, const struct belief *known, const struct mark *m,
+                const struct fingerprint *fp, int64_t now_ns);
 /* What is about to be sent without a name that the target has for the same inode goes back, and
  * that name is marked: it was confirmed after the look. */
 void group_hold_parts(struct engine *e, struct batch *batch, int64_t now_ns);

@@ -167,7 +167,7 @@ static bool frame_open(struct source *s, struct crawl *c, const struct todo *tod
 	rc = listing_read(&f->list, f->view.fd);
 	f->complete = rc == 0;
 	f->failed = false;
-	if (rc != 0)
+	if (rc != 0 && rc != -ENOENT) /* removed while it was open */
 		look_failed(s, todo->node, rc);
 	s->dirs_seen++;
 	return true;

@@ -132,17 +132,26 @@ static void report_gone(struct source *s, const struct view *v, const struct loo
 /* A read lease is refused while somebody has the file open for writing (or mapped so). It is given
  * back at once; a writer who comes in that instant waits for microseconds. The signal for broken
  * leases is one that is ignored by default: SIGIO would end the process. */
-bool look_has_writer(const struct view *v, const char *name)
+static enum writer {
+	WRITER_NONE,
+	WRITER_SURE,
+	WRITER_MAYBE
+} ask_writer(const struct view *v, const char *name)
 {
 	autoclose int fd =
 	        openat(v->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
 	if (fd < 0 || fcntl(fd, F_SETSIG, SIGURG) != 0)
-		return true;
+		return WRITER_MAYBE;
 	if (fcntl(fd, F_SETLEASE, F_RDLCK) != 0)
-		return true; /* EAGAIN; or not allowed to ask: take it as open */
+		return errno == EAGAIN ? WRITER_SURE : WRITER_MAYBE; /* not allowed to ask */
 	(void)fcntl(fd, F_SETLEASE, F_UNLCK);
-	return false;
+	return WRITER_NONE;
+}
+
+bool look_has_writer(const struct view *v, const char *name)
+{
+	return ask_writer(v, name) != WRITER_NONE;
 }
 
 static bool is_hot(const struct view *v, const char *name, const struct stat *st, unsigned bits)
@@ -162,7 +171,8 @@ static bool is_open_elsewhere(const struct view *v, const char *name, const stru
                               const struct look *look)
 {
 	return S_ISREG(st->st_mode) && !look->by_hot &&
-	       (st->st_nlink > 1 || (look->bits & BACKLOG_MOVED)) && look_has_writer(v, name);
+	       (st->st_nlink > 1 || (look->bits & BACKLOG_MOVED)) &&
+	       ask_writer(v, name) == WRITER_SURE;
 }
 
 /* 0, or -errno when there is nothing (more) to be said about this name now. */

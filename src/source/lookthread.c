@@ -320,20 +320,21 @@ static void answer_barriers(struct source *s)
 	for (size_t i = 0; i < s->nbarriers; i++) {
 		struct barrier b = s->barriers[i];
 		struct source_barrier *letter;
-		/* What could not be read when it was asked is being read now, for a later drain. */
-		uint64_t drain = unread_count(s) < b.unread && s->taken_drain > b.drain
-		                         ? s->taken_drain
-		                         : b.drain;
 
-		if (!s->frozen &&
-		    (s->taken_drain < drain || park_holds(s, drain) || crawl_holds(s, drain))) {
+		/* What could not be read when it was asked is being read now, for a later drain. */
+		if (unread_count(s) < b.unread && s->taken_drain > b.drain) {
+			b.drain = s->taken_drain;
+			b.unread = unread_count(s);
+		}
+		if (!s->frozen && (s->taken_drain < b.drain || park_holds(s, b.drain) ||
+		                   crawl_holds(s, b.drain))) {
 			s->barriers[kept++] = b;
 			continue;
 		}
 		letter = mem_alloc(sizeof(*letter));
 		letter->source = s;
 		letter->token = b.token;
-		letter->drain = drain;
+		letter->drain = b.drain;
 		letter->unreadable = unread_count(s);
 		letter->letter.kind = SOURCE_BARRIER;
 		mailbox_post(s->out, &letter->letter);

@@ -198,7 +198,8 @@ static void list_present(struct lister *l, uint32_t index)
 	const char *why;
 	int r = walk_look(&l->walk, name, &st);
 
-	if (r == 0 && S_ISDIR(st.st_mode) != !!(item->flags & WIRE_ITEM_DIR))
+	if (r == 0 &&
+	    (S_ISDIR(st.st_mode) != !!(item->flags & WIRE_ITEM_DIR) || S_ISSOCK(st.st_mode)))
 		r = -ENOENT;
 	if (r == 0) {
 		take_fingerprint(l, &fresh, &st);
@@ -240,16 +241,18 @@ static bool is_doomed(struct lister *l, struct bytes path)
 	return part && part->kind == PART_DELETION;
 }
 
-/* 0: the source has what is to be deleted. */
+/* 0: the source has what is to be deleted. A socket is as good as nothing: it is not mirrored. */
 static int find_obstacle(struct lister *l, const struct wire_item *item)
 {
 	struct stat st;
-	int fd;
+	int fd, r;
 
 	if (walk_top(&l->walk)->doomed)
 		return -ENOENT;
-	if (!(item->flags & WIRE_ITEM_SPARE))
-		return walk_look(&l->walk, path_name(item->path), &st);
+	if (!(item->flags & WIRE_ITEM_SPARE)) {
+		r = walk_look(&l->walk, path_name(item->path), &st);
+		return r == 0 && S_ISSOCK(st.st_mode) ? -ENOENT : r;
+	}
 	fd = walk_fd(&l->walk);
 	return fd < 0 ? fd : -ENOENT;
 }
