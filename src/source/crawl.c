@@ -121,6 +121,17 @@ void crawl_gone(struct source *s, unsigned job, struct gone *g, const struct loo
 	c->gone = g;
 }
 
+bool crawl_tells_gone(const struct source *s, unsigned job, struct bytes top,
+                      const struct look *look)
+{
+	for (const struct crawl *c = s->crawls; c; c = c->next)
+		if (c->gone && c->look.jobs == 1u << job && c->look.born <= look->born &&
+		    c->look.flags == look->flags && !c->look.request && !look->request &&
+		    bytes_equal(gone_top(c->gone), top))
+			return true;
+	return false;
+}
+
 void crawl_tree(struct source *s, enum crawl_prio prio, const struct look *look)
 {
 	struct crawl *c = s->crawls;

@@ -159,8 +159,12 @@ struct bytes gone_top(const struct gone *g)
 void gone_below(struct source *s, unsigned job, const struct look *look, bool dir,
                 const struct gone_mark *last)
 {
-	struct gone *g = mem_alloc(sizeof(*g));
+	struct gone *g;
 
+	/* Each event below a directory that is gone leads here. */
+	if (last->action == MARK_DELETE && crawl_tells_gone(s, job, buf_bytes(&s->path), look))
+		return;
+	g = mem_alloc(sizeof(*g));
 	g->job = job;
 	g->last = *last;
 	buf_init(&g->path, s->path.max);
