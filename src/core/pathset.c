@@ -117,10 +117,11 @@ static bool settle(struct pathset *set, struct node *node)
 void pathset_settle(struct pathset *set, struct bytes path,
                     void (*settled)(struct bytes path, void *arg), void *arg, int64_t now_ns)
 {
-	struct node *top = node_find(set, path), **below = NULL;
+	struct node *top, **below = NULL;
 	size_t n = 0, cap = 0;
 
-	pathset_tell(set, now_ns);
+	pathset_tell(set, now_ns); /* may release nodes */
+	top = node_find(set, path);
 	if (!top)
 		return;
 	/* Released at the end: a node without marks takes its empty parents along. */
@@ -152,9 +153,10 @@ void pathset_settle(struct pathset *set, struct bytes path,
 
 void pathset_stir(struct pathset *set, struct bytes path, int64_t now_ns)
 {
-	struct node *node = node_find(set, path);
+	struct node *node;
 
-	pathset_tell(set, now_ns);
+	pathset_tell(set, now_ns); /* may release nodes */
+	node = node_find(set, path);
 	if (node && node->flight)
 		pending_stir(set, node->flight, MARK_CONTENT);
 	if (node && node->pending)
@@ -163,9 +165,10 @@ void pathset_stir(struct pathset *set, struct bytes path, int64_t now_ns)
 
 void pathset_hurry(struct pathset *set, struct bytes path, int64_t now_ns)
 {
-	struct node *top = node_find(set, path);
+	struct node *top;
 
-	pathset_tell(set, now_ns);
+	pathset_tell(set, now_ns); /* may release nodes */
+	top = node_find(set, path);
 	if (!top || !set->timed.n)
 		return;
 	for (struct node *node = top; (node = node_next(node, top, node->pending_below > 0));) {

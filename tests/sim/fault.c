@@ -66,11 +66,13 @@ void target_forget_past(struct world *w)
 {
 	for (bool again = true; again;) {
 		again = false;
-		for (struct server *s = w->servers; s && !again; s = s->next) {
-			again = s->target_id != w->target_id && !s->orphan && !s->dead &&
-			        s->state != SERVER_ZOMBIE && s->state != SERVER_OVER;
-			if (again)
-				cut(w, s, false);
+		for (struct server *s = w->servers; s; s = s->next) {
+			if (s->target_id == w->target_id || s->orphan || s->dead ||
+			    s->state == SERVER_ZOMBIE || s->state == SERVER_OVER)
+				continue;
+			cut(w, s, false); /* frees it */
+			again = true;
+			break;
 		}
 	}
 }

@@ -56,7 +56,7 @@ PLANTS = [
     ("intents of an earlier run are no zombies", "src/engine/engine.c",
      "	if (start.count)\n", "	if (false)\n"),
     ("a deletion is sent for a name the ledger does not hold", "src/engine/flight.c",
-     "	return belief.state != LEDGER_ABSENT && ", "	return "),
+     "	return ret_known->state != LEDGER_ABSENT && ", "	return "),
     ("what was confirmed lately is forgotten by a restart", "src/engine/trust.c",
      "	e->config.recents->each(e->config.recents, trust_recall_one, e);\n", ""),
     ("an outage compares nothing", "src/engine/trust.c",

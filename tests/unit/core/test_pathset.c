@@ -268,6 +268,33 @@ static void hurried_directory_lets_nothing_below_it_wait_to_be_closed(void **sta
 	nothing(set);
 }
 
+static void count_settled(struct bytes path, void *arg)
+{
+	assert_true(path_below(path, BYTES("d")) || bytes_equal(path, BYTES("d")));
+	++*(int *)arg;
+}
+
+static void path_acked_long_ago_may_be_hurried_stirred_and_settled(void **state)
+{
+	struct pathset *set = *state;
+	int n = 0;
+
+	for (int i = 0; i < 3; i++) {
+		put(set, "d/e", MARK_QUICK, 0);
+		ack_all(expect(take(set, BATCH_QUICK), "d/e"));
+		put(set, "hot", MARK_QUICK, MARK_HOT);
+		now += 2 * SECOND;
+		if (i == 0)
+			pathset_hurry(set, BYTES("d/e"), now);
+		else if (i == 1)
+			pathset_stir(set, BYTES("d/e"), now);
+		else
+			pathset_settle(set, BYTES("d/e"), count_settled, &n, now);
+	}
+	assert_int_equal(n, 0);
+	nothing(set);
+}
+
 static void look_that_took_in_a_hot_mark_does_not_wait(void **state)
 {
 	struct pathset *set = *state;
@@ -282,12 +309,6 @@ static void look_that_took_in_a_hot_mark_does_not_wait(void **state)
 	b = pathset_take_looks(set, 9, false, now);
 	assert_non_null(b);
 	ack_all(b);
-}
-
-static void count_settled(struct bytes path, void *arg)
-{
-	assert_true(path_below(path, BYTES("d")) || bytes_equal(path, BYTES("d")));
-	++*(int *)arg;
 }
 
 static void settled_directory_takes_along_what_is_below_but_not_deletions_and_flights(void **state)
@@ -839,6 +860,7 @@ int main(void)
 	        CASE(marked_in_flight_waits_twice_the_flight),
 	        CASE(marked_just_after_its_ack_waits_at_most_a_second),
 	        CASE(hot_marks_wait_for_the_longest_wait_unless_closed),
+	        CASE(path_acked_long_ago_may_be_hurried_stirred_and_settled),
 	        CASE(hurried_directory_lets_nothing_below_it_wait_to_be_closed),
 	        CASE(look_that_took_in_a_hot_mark_does_not_wait),
 	        CASE(settled_directory_takes_along_what_is_below_but_not_deletions_and_flights),
