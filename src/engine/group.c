@@ -74,7 +74,7 @@ static bool group_is_look(const struct mark *mark, bool in_flight, void *arg)
 {
 	(void)in_flight;
 	*(bool *)arg |= mark->action == MARK_LOOK;
-	return false;
+	return true;
 }
 
 /* Marks the names that were confirmed since the look that made the mark. Sets *ret_ns to when the

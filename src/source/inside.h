@@ -358,11 +358,11 @@ struct crawl *crawl_new(struct source *s, enum crawl_prio prio, const struct loo
 void crawl_push(struct crawl *c, uint32_t node, uint32_t jobs, bool deep);
 /* The round's own crawl: directories that events brought. */
 void crawl_fresh(struct source *s, uint32_t node, bool deep, const struct look *look);
-/* Goes on with a removed subtree; takes g. */
 /* A crawl under way tells the job already that what was at `top` is gone, for the same event or an
  * older one. */
 bool crawl_tells_gone(const struct source *s, unsigned job, struct bytes top,
                       const struct look *look);
+/* Goes on with a removed subtree; takes g. */
 void crawl_gone(struct source *s, unsigned job, struct gone *g, const struct look *look);
 /* The whole tree; merged with one that has not begun. */
 void crawl_tree(struct source *s, enum crawl_prio prio, const struct look *look);
