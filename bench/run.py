@@ -30,6 +30,7 @@ from peers import PEERS, GaveUp, anonymous_mb, cpu_s, daemon, poll, proc, rsync,
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "scenario"))
 
+from harness import daemon as daemon_module  # noqa: E402
 from harness.net import BlackHole, Forwarder  # noqa: E402
 from harness.servers import Rsyncd  # noqa: E402
 
@@ -432,6 +433,13 @@ def machine():
             f"lsyncd {version('lsyncd', '--version')}; {version(daemon.BINARY, '--version')}")
 
 
+def bring_up_to_date():
+    """Figures of an older build say nothing. Who names a binary in LOCKSTEP knows which."""
+    build = os.path.dirname(daemon_module.BINARY)
+    if not os.environ.get("LOCKSTEP") and subprocess.run(["ninja", "-C", build], stdout=subprocess.DEVNULL).returncode:
+        sys.exit(f"bench: {build} cannot be brought up to date. Run: make build")
+
+
 def main():
     rows = ("W1", "W2", "W3", "W5", "W6", "W8", "W9", "W11")
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -456,6 +464,7 @@ def main():
     unknown = wanted - set(rows) | set(a.peers.split(",")) - set(PEERS)
     if unknown:
         p.error(f"unknown: {', '.join(sorted(unknown))}")
+    bring_up_to_date()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     bench = Bench(a)
     for row in rows:
