@@ -43,8 +43,6 @@ static void engine_defaults(struct engine_config *c)
 
 struct start {
 	struct engine *e;
-	struct mark *marks;
-	size_t count;
 	int64_t now_ns;
 };
 
@@ -54,8 +52,7 @@ static bool engine_read_intent(struct bytes path, void *arg)
 	struct mark m = {.path = path, .action = MARK_LOOK, .since_ns = s->now_ns};
 
 	engine_put_look(s->e, path, 0, s->now_ns, true, s->now_ns);
-	s->marks = mem_realloc(s->marks, s->count + 1, sizeof(*s->marks));
-	s->marks[s->count++] = mark_copy(&m);
+	zombie_add(s->e, 0, &m, s->now_ns);
 	return true;
 }
 
@@ -98,8 +95,6 @@ struct engine *engine_new(const struct engine_config *config, struct ledger *led
 	brake_init(&e->brake, &config->brake);
 	engine_count(e, now_ns);
 	ledger_each_intended(ledger, engine_read_intent, &start);
-	if (start.count)
-		zombie_add(e, 0, start.marks, start.count, now_ns);
 	trust_recall(e, now_ns);
 	return e;
 }

@@ -498,11 +498,8 @@ size_t flight_deletions(const struct engine *e)
 	return n;
 }
 
-static void flight_zombie(struct engine *e, struct flight *f, int64_t now_ns)
+static void flight_zombie(struct engine *e, const struct flight *f, int64_t now_ns)
 {
-	struct mark *marks = mem_array(2 * f->marks + 1, sizeof(*marks));
-	size_t n = 0;
-
 	for (size_t i = 0; i < f->marks; i++) {
 		const struct mark *m = batch_mark(f->batch, f->mark_of[i]);
 		struct mark parent = {.path = path_parent(m->path),
@@ -510,15 +507,8 @@ static void flight_zombie(struct engine *e, struct flight *f, int64_t now_ns)
 		                      .born = m->born,
 		                      .since_ns = now_ns};
 
-		if (f->answered[i] != FLIGHT_KNOWN)
-			marks[n++] = mark_copy(m);
-		if (n == 0 || !bytes_equal(marks[n - 1].path, parent.path))
-			marks[n++] = mark_copy(&parent);
+		zombie_add(e, f->session, f->answered[i] == FLIGHT_KNOWN ? &parent : m, now_ns);
 	}
-	if (n)
-		zombie_add(e, f->session, marks, n, now_ns);
-	else
-		free(marks);
 }
 
 /* The receiver restores the times of directories at its end, which it may not have reached, or may

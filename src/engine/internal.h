@@ -88,15 +88,6 @@ struct look_request {
 	UT_hash_handle hh;
 };
 
-struct zombie {
-	uint64_t session; /* 0: of an earlier run */
-	int64_t until_ns;
-	struct mark *marks; /* paths owned */
-	size_t count;
-	bool over; /* it writes no more */
-	struct zombie *next;
-};
-
 struct failure {
 	char *p;
 	size_t n;
@@ -333,8 +324,7 @@ int64_t trust_deadline(const struct engine *e);
 void trust_done(struct engine *e);
 
 /* zombie.c */
-void zombie_add(struct engine *e, uint64_t session, const struct mark *marks, size_t n,
-                int64_t now_ns);
+void zombie_add(struct engine *e, uint64_t session, const struct mark *m, int64_t now_ns);
 void zombie_over(struct engine *e, uint64_t session, int64_t now_ns);
 void zombie_step(struct engine *e, int64_t now_ns);
 void zombie_intend(struct engine *e, struct bytes path, bool below);

@@ -4,21 +4,90 @@
  * They go at once by another session, and once more when the zombie is known to be over or its time
  * has passed; until then they count as unconfirmed. A deletion of such a path that is under way
  * then may have been carried out before the zombie's last write: its answer is waited for, too.
+ *
+ * With a path go all directories above it: its list names them, so that the server makes anew what
+ * was deleted of them, and restores their times at its end.
  */
 #include "base/mem.h"
 #include "engine/internal.h"
 
-void zombie_add(struct engine *e, uint64_t session, const struct mark *marks, size_t n,
-                int64_t now_ns)
-{
-	struct zombie *z = mem_alloc(sizeof(*z));
+struct zombie_path {
+	struct mark mark; /* its path is owned */
+	UT_hash_handle hh;
+};
 
+struct zombie {
+	uint64_t session; /* 0: of an earlier run */
+	int64_t until_ns;
+	uint64_t born; /* of its oldest path */
+	struct zombie_path *paths;
+	bool over; /* it writes no more */
+	struct zombie *next;
+};
+
+static struct zombie_path *zombie_find(const struct zombie *z, struct bytes path)
+{
+	struct zombie_path *p = NULL;
+
+	if (z->paths)
+		HASH_FIND(hh, z->paths, path.p, (unsigned)path.n, p);
+	return p;
+}
+
+static void zombie_add_path(struct zombie *z, const struct mark *m)
+{
+	struct zombie_path *p = zombie_find(z, m->path);
+
+	z->born = m->born < z->born ? m->born : z->born;
+	if (p) {
+		p->mark.born = m->born < p->mark.born ? m->born : p->mark.born;
+		if (!(m->flags & MARK_DIR))
+			p->mark.flags = m->flags;
+		return;
+	}
+	p = mem_alloc(sizeof(*p));
+	p->mark = mark_copy(m);
+	HASH_ADD_KEYPTR(hh, z->paths, p->mark.path.p, (unsigned)p->mark.path.n, p);
+}
+
+static void zombie_remove(struct zombie *z, struct zombie_path *p)
+{
+	HASH_DEL(z->paths, p);
+	free((char *)p->mark.path.p);
+	free(p);
+}
+
+static struct zombie *zombie_of(struct engine *e, uint64_t session, int64_t now_ns)
+{
+	struct zombie *z;
+
+	for (z = e->zombies; z; z = z->next) {
+		if (z->session == session)
+			return z;
+	}
+	z = mem_alloc(sizeof(*z));
 	z->session = session;
 	z->until_ns = now_ns + e->config.zombie_ns;
-	z->marks = (struct mark *)marks;
-	z->count = n;
+	z->born = BORN_NONE;
 	z->next = e->zombies;
 	e->zombies = z;
+	return z;
+}
+
+void zombie_add(struct engine *e, uint64_t session, const struct mark *m, int64_t now_ns)
+{
+	struct zombie *z = zombie_of(e, session, now_ns);
+	struct mark above = {.path = m->path,
+	                     .action = MARK_LOOK,
+	                     .flags = MARK_DIR,
+	                     .born = m->born,
+	                     .since_ns = m->since_ns};
+
+	zombie_add_path(z, m);
+	while (above.path.n) {
+		above.path = path_parent(above.path);
+		zombie_add_path(z, &above);
+	}
 }
 
 /* It was deleted meanwhile, and the answer is still to come. */
@@ -29,33 +98,28 @@ static bool zombie_waits(const struct engine *e, const struct mark *m)
 	return b && batch_class(b) == BATCH_DELETE;
 }
 
-static void zombie_again(struct engine *e, struct mark *m, int64_t now_ns)
-{
-	engine_put_look(e, m->path, m->born, m->since_ns, true, now_ns);
-	sweep_add(e, m);
-	free((char *)m->path.p);
-}
-
 /* False: something of it waits. */
 static bool zombie_end(struct engine *e, struct zombie *z, int64_t now_ns)
 {
-	size_t waiting = 0;
+	struct zombie_path *p, *next;
 
-	for (size_t i = 0; i < z->count; i++) {
-		if (zombie_waits(e, &z->marks[i]))
-			z->marks[waiting++] = z->marks[i];
-		else
-			zombie_again(e, &z->marks[i], now_ns);
+	HASH_ITER (hh, z->paths, p, next) {
+		if (zombie_waits(e, &p->mark))
+			continue;
+		engine_put_look(e, p->mark.path, p->mark.born, p->mark.since_ns, true, now_ns);
+		sweep_add(e, &p->mark);
+		zombie_remove(z, p);
 	}
-	z->count = waiting;
-	return !waiting;
+	return !z->paths;
 }
 
 static void zombie_free(struct zombie *z)
 {
-	for (size_t i = 0; i < z->count; i++)
-		free((char *)z->marks[i].path.p);
-	free(z->marks);
+	struct zombie_path *p, *next;
+
+	HASH_ITER (hh, z->paths, p, next) {
+		zombie_remove(z, p);
+	}
 	free(z);
 }
 
@@ -81,19 +145,28 @@ void zombie_step(struct engine *e, int64_t now_ns)
 	}
 }
 
+/* Nothing below a directory that it does not have: with a path it has all that is above. */
+static void zombie_intend_below(struct engine *e, const struct zombie *z, struct bytes dir)
+{
+	struct zombie_path *p, *next;
+
+	HASH_ITER (hh, z->paths, p, next) {
+		if (path_below(p->mark.path, dir))
+			(void)ledger_intend(e->ledger, &p->mark.path, 1);
+	}
+}
+
 /* What was just confirmed may still be written by a zombie: it stays intended. So the ledger does
  * not forget a name whose removal was confirmed (I11), and a daemon that dies before the zombie
  * finds its paths at the next start (I13). */
 void zombie_intend(struct engine *e, struct bytes path, bool below)
 {
 	for (const struct zombie *z = e->zombies; z; z = z->next) {
-		for (size_t i = 0; i < z->count; i++) {
-			struct bytes mine = z->marks[i].path;
-
-			if (bytes_equal(mine, path) || (below && path_below(mine, path)))
-				(void)ledger_intend(e->ledger, &mine,
-				                    1); /* ledger_trouble() tells */
-		}
+		if (!zombie_find(z, path))
+			continue;
+		(void)ledger_intend(e->ledger, &path, 1); /* ledger_trouble() tells */
+		if (below)
+			zombie_intend_below(e, z, path);
 	}
 	if (!below)
 		sweep_intend(e, path);
@@ -113,10 +186,8 @@ int64_t zombie_deadline(const struct engine *e)
 bool zombie_settled(const struct engine *e, uint64_t born)
 {
 	for (const struct zombie *z = e->zombies; z; z = z->next) {
-		for (size_t i = 0; i < z->count; i++) {
-			if (z->marks[i].born <= born)
-				return false;
-		}
+		if (z->born <= born)
+			return false;
 	}
 	return true;
 }
@@ -126,7 +197,7 @@ size_t zombie_count(const struct engine *e)
 	size_t n = 0;
 
 	for (const struct zombie *z = e->zombies; z; z = z->next)
-		n += z->count;
+		n += HASH_COUNT(z->paths);
 	return n;
 }
 

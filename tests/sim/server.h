@@ -25,6 +25,7 @@ struct server { /* one session and its server process */
 	enum server_state state;
 	struct server_item *items;
 	size_t count, at;
+	struct model above; /* directories that its list names above its items, still to be made */
 	bool orphan;        /* its daemon died */
 	bool dead;          /* its host lost its power: nobody knows until over_ns */
 	int64_t sent_ns;    /* when it got its list */
@@ -43,5 +44,12 @@ void server_gone(struct world *w, struct server *s, enum trouble t, bool zombie_
 void server_killed(struct world *w, const struct server *s);
 /* Carries an item out at the target. */
 void server_apply(struct world *w, struct server *s, size_t i);
+
+/* above.c: the list names the directories above `path` as they are at the source. */
+void above_list(struct world *w, struct server *s, struct bytes path);
+/* They ride along and are confirmed with what was listed of them. */
+void above_ensure(struct world *w, struct server *s, struct bytes path);
+/* Nobody reads the answers any more, and what is listed may be long gone. */
+void above_ensure_late(struct world *w, struct server *s, struct bytes path);
 
 #endif

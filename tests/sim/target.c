@@ -25,6 +25,7 @@ void server_free(struct world *w, struct server *s)
 		}
 	}
 	free(s->items);
+	model_clear(&s->above);
 	free(s);
 }
 
@@ -138,6 +139,7 @@ void target_batch(struct world *w, const struct wire_batch *batch)
 		check(it->item.path.n < sizeof(it->path));
 		memcpy(it->path, it->item.path.p, it->item.path.n);
 		it->item.path = bytes_of(it->path);
+		above_list(w, s, it->item.path);
 		it->exists = e != NULL;
 		if (e)
 			it->seen = *e;
@@ -243,29 +245,6 @@ static bool tell_late(struct world *w, struct server *s)
 		}
 	}
 	return false;
-}
-
-/* Ancestors ride along and are confirmed with what was listed of them. */
-static void ensure_parents(struct world *w, struct server *s, struct bytes path)
-{
-	struct bytes dir = path_parent(path);
-
-	if (!dir.n)
-		return;
-	ensure_parents(w, s, dir);
-	struct entry *e = model_find(&w->source, dir), *t = model_find(&w->target, dir);
-	struct wire_result_item item = {.index = UINT32_MAX, .result = WIRE_CONTEXT, .path = dir};
-	struct wire_report m = {s->batch, &item, 1};
-
-	if (!e || !S_ISDIR(e->fp.mode))
-		return;
-	if (!t || !S_ISDIR(t->fp.mode)) {
-		t = model_put(&w->target, dir);
-		t->foreign = false;
-	}
-	t->fp = item.fp = e->fp;
-	if (!s->orphan && engine_report(w->engine, &m, w->now_ns) < 0)
-		world_violation(w, "the engine refuses a directory that rode along", dir);
 }
 
 static void apply_stamp(struct world *w, struct server *s, size_t i)
@@ -397,8 +376,8 @@ static void apply_entry(struct world *w, struct server *s, size_t i)
 	unsigned flags;
 	bool same, is_dir = it->seen.fp.mode && S_ISDIR(it->seen.fp.mode);
 
-	if (s->state == SERVER_LISTED)
-		ensure_parents(w, s, it->item.path);
+	if (s->state == SERVER_LISTED && !s->orphan)
+		above_ensure(w, s, it->item.path);
 	t = dir.n ? model_find(&w->target, dir) : NULL;
 	if (dir.n && (!t || !S_ISDIR(t->fp.mode)))
 		return; /* a late server writes only into what is there */
@@ -456,6 +435,8 @@ void server_apply(struct world *w, struct server *s, size_t i)
 		server_report(w, s, i, WIRE_FAILED, NULL, 0);
 		return;
 	}
+	if (s->state != SERVER_LISTED || s->orphan)
+		above_ensure_late(w, s, bytes_of(s->items[i].path));
 	if (s->items[i].item.flags & WIRE_ITEM_STAMP)
 		apply_stamp(w, s, i);
 	else if (is_same(w, s, i))

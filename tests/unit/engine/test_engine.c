@@ -160,6 +160,29 @@ static void zombie_path_is_sent_at_once_and_again_afterwards(void **state)
 	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
 }
 
+/* Its list names them: it makes anew what was deleted of them meanwhile. */
+static void directories_above_a_zombies_path_are_looked_at_when_it_is_over(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *first;
+
+	rig_put(r, "d/e/a", MARK_QUICK, MARK_FRESH);
+	first = rig_find(r, "d/e/a");
+	rig_done(r, first, TROUBLE_PROTOCOL, true);
+	rig_wait(r, 10 * RIG_SECOND);
+	rig_confirm_all(r);
+	rig_looked(r);
+	rig_confirm_all(r);
+	assert_null(rig_find_look(r, "d"));
+
+	struct wire_gone over = {.session = first->session, .zombie_over = true};
+
+	engine_session_gone(r->engine, &over, r->now_ns);
+	rig_wait(r, RIG_SECOND);
+	assert_non_null(rig_find_look(r, "d"));
+	assert_non_null(rig_find_look(r, "d/e"));
+}
+
 static void zombie_that_never_ends_is_over_after_its_time(void **state)
 {
 	struct rig *r = *state;
@@ -839,6 +862,7 @@ int main(void)
 	        TEST(content_in_doubt_is_sent_whatever_was_brought_before, setup),
 	        TEST(content_that_is_the_same_leaves_attributes_to_be_sent, setup),
 	        TEST(zombie_path_is_sent_at_once_and_again_afterwards, setup),
+	        TEST(directories_above_a_zombies_path_are_looked_at_when_it_is_over, setup),
 	        TEST(zombie_that_never_ends_is_over_after_its_time, setup),
 	        TEST(intent_of_an_earlier_run_is_looked_at_now_and_later, setup),
 	        TEST(deletion_under_way_when_a_zombie_ends_leaves_the_name_intended, setup),
