@@ -242,11 +242,32 @@ void compare_left(struct source *s, enum mark_action action, const struct look *
 	}
 }
 
+static bool below_any(struct bytes name, const struct belief *belief, void *arg)
+{
+	(void)name;
+	(void)belief;
+	*(bool *)arg = true;
+	return false;
+}
+
+/* Whether the target may hold names below what is no directory here. Their own directory need not
+ * be known as one: it may have been on its way, as they were, when nobody could tell any more. */
+static bool holds_below(struct source *s, unsigned job, const struct fingerprint *seen,
+                        const struct belief *belief)
+{
+	bool found = false;
+
+	if (S_ISDIR(seen->mode) || belief->state == LEDGER_CONFIRMED)
+		return !S_ISDIR(seen->mode) && S_ISDIR(belief->fp.mode);
+	ledger_list(s->jobs[job].ledger, buf_bytes(&s->path), below_any, &found);
+	return found;
+}
+
 bool compare_entry(struct source *s, unsigned job, const struct fingerprint *seen,
                    const struct belief *belief, const struct look *look, unsigned flags)
 {
 	unsigned bits = look->bits;
-	bool linked = seen->nlink > 1 && !S_ISDIR(seen->mode);
+	bool linked = seen->nlink > 1 && !S_ISDIR(seen->mode), below;
 	struct gone_mark mark;
 	struct verdict v;
 
@@ -269,10 +290,13 @@ bool compare_entry(struct source *s, unsigned job, const struct fingerprint *see
 	if (linked && S_ISREG(seen->mode) && (v.flags & MARK_FRESH) &&
 	    (bits & (BACKLOG_WRITTEN | BACKLOG_CLOSED)))
 		v.action = MARK_CONTENT;
+	below = holds_below(s, job, seen, belief);
+	if (below) /* their deletion goes first */
+		v.flags |= MARK_RETYPED;
 	mark = (struct gone_mark){v.action, v.flags | flags, 0, linked ? seen->ino : 0};
 	if (v.action != MARK_META && S_ISREG(seen->mode))
 		mark.size = seen->size;
-	if ((v.flags & MARK_RETYPED) && S_ISDIR(belief->fp.mode))
+	if (below)
 		gone_below(s, job, look, true, &mark);
 	else
 		saw(outbox_mark(s, job, buf_bytes(&s->path), look, mark.action, mark.flags,

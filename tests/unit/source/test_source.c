@@ -444,6 +444,31 @@ static void type_swaps_are_retyped(void **state)
 	live_stop(&l);
 }
 
+/* Nobody knows it as a directory: it was on its way with what is in it when nobody could tell. */
+static void what_is_intended_below_a_name_that_is_no_directory_is_deleted(void **state)
+{
+	struct bytes intended = BYTES("x/d/a");
+	struct mark m = {.path = BYTES("x"), .action = MARK_LOOK, .born = 1};
+	struct live l;
+
+	(void)state;
+	live_init(&l, NULL);
+	live_start(&l);
+	live_settle(&l);
+	l.apply = false;
+	assert_int_equal(symlink("nowhere", at(&l, "x")), 0);
+	live_barrier(&l);
+	live_forget(&l);
+	assert_int_equal(ledger_intend(l.ledger, &intended, 1), 0);
+	source_look(l.source, 0, 17, &m, 1);
+	live_await_looked(&l, 17);
+	assert_int_equal(live_mark(&l, "x/d/a")->action, MARK_DELETE);
+	assert_int_equal(live_mark(&l, "x/d")->action, MARK_DELETE);
+	assert_int_equal(live_mark(&l, "x")->action, MARK_QUICK);
+	assert_true(live_mark(&l, "x")->flags & MARK_RETYPED);
+	live_stop(&l);
+}
+
 static void hard_link_aliases_are_marked_together(void **state)
 {
 	struct live l;
@@ -839,6 +864,7 @@ int main(void)
 	        cmocka_unit_test(renamed_directory_is_deleted_and_found_again),
 	        cmocka_unit_test(exchanged_directories_have_left_both_their_places),
 	        cmocka_unit_test(type_swaps_are_retyped),
+	        cmocka_unit_test(what_is_intended_below_a_name_that_is_no_directory_is_deleted),
 	        cmocka_unit_test(hard_link_aliases_are_marked_together),
 	        cmocka_unit_test(what_was_written_under_a_new_link_is_content_for_the_others),
 	        cmocka_unit_test(
