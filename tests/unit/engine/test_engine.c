@@ -127,128 +127,6 @@ static void content_that_is_the_same_leaves_attributes_to_be_sent(void **state)
 	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
 }
 
-static void zombie_path_is_sent_at_once_and_again_afterwards(void **state)
-{
-	struct rig *r = *state;
-	struct rig_batch *first;
-
-	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
-	first = rig_find(r, "a");
-	rig_done(r, first, TROUBLE_PROTOCOL, true);
-	rig_wait(r, 10 * RIG_SECOND);
-	assert_non_null(rig_find(r, "a"));
-	rig_confirm_all(r);
-	assert_true(rig_belief(r, "a") & LEDGER_INTENDED); /* a restart finds it */
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
-	rig_looked(r);
-
-	struct wire_gone over = {.session = first->session, .zombie_over = true};
-
-	engine_session_gone(r->engine, &over, r->now_ns);
-	rig_wait(r, RIG_SECOND);
-	assert_non_null(rig_find_look(r, "a"));
-	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
-	rig_put(r, "a", MARK_QUICK, 0);
-	rig_looked(r);
-	rig_wait(r, RIG_SECOND);
-	assert_int_equal(rig_find(r, "a")->class, SESSION_DELETE); /* its temporary file */
-	rig_confirm_all(r);
-	rig_wait(r, RIG_SECOND);
-	assert_int_equal(rig_find(r, "a")->class, SESSION_CONTENT);
-	rig_confirm_all(r);
-	assert_int_equal(rig_belief(r, "a"), LEDGER_CONFIRMED);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
-}
-
-/* Its list names them: it makes anew what was deleted of them meanwhile. */
-static void directories_above_a_zombies_path_are_looked_at_when_it_is_over(void **state)
-{
-	struct rig *r = *state;
-	struct rig_batch *first;
-
-	rig_put(r, "d/e/a", MARK_QUICK, MARK_FRESH);
-	first = rig_find(r, "d/e/a");
-	rig_done(r, first, TROUBLE_PROTOCOL, true);
-	rig_wait(r, 10 * RIG_SECOND);
-	rig_confirm_all(r);
-	rig_looked(r);
-	rig_confirm_all(r);
-	assert_null(rig_find_look(r, "d"));
-
-	struct wire_gone over = {.session = first->session, .zombie_over = true};
-
-	engine_session_gone(r->engine, &over, r->now_ns);
-	rig_wait(r, RIG_SECOND);
-	assert_non_null(rig_find_look(r, "d"));
-	assert_non_null(rig_find_look(r, "d/e"));
-}
-
-static void zombie_that_never_ends_is_over_after_its_time(void **state)
-{
-	struct rig *r = *state;
-
-	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
-	rig_done(r, rig_find(r, "a"), TROUBLE_PROTOCOL, true);
-	rig_wait(r, 10 * RIG_SECOND);
-	rig_confirm_all(r);
-	rig_looked(r);
-	rig_wait(r, r->config.zombie_ns);
-	assert_non_null(rig_find_look(r, "a"));
-}
-
-static void intent_of_an_earlier_run_is_looked_at_now_and_later(void **state)
-{
-	struct rig *r = *state;
-
-	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
-	rig_restart(r);
-	rig_run(r);
-	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
-	rig_looked(r);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
-	rig_wait(r, r->config.zombie_ns);
-	assert_non_null(rig_find_look(r, "a"));
-}
-
-/* The zombie's last write may have come after it. */
-static void deletion_under_way_when_a_zombie_ends_leaves_the_name_intended(void **state)
-{
-	struct rig *r = *state;
-	struct rig_batch *zombie, *deletion;
-
-	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
-	zombie = rig_find(r, "a");
-	rig_done(r, zombie, TROUBLE_PROTOCOL, true);
-	rig_wait(r, 10 * RIG_SECOND);
-	rig_confirm_all(r);
-	rig_looked(r);
-	rig_put(r, "a", MARK_DELETE, 0);
-	rig_wait(r, 2 * RIG_SECOND);
-	deletion = rig_find(r, "a");
-	assert_non_null(deletion);
-
-	struct wire_gone over = {.session = zombie->session, .zombie_over = true};
-
-	engine_session_gone(r->engine, &over, r->now_ns);
-	rig_run(r);
-	assert_int_equal(rig_report(r, deletion, "a", WIRE_ACKED), 0);
-	rig_done(r, deletion, TROUBLE_NONE, false);
-	assert_int_equal(rig_belief(r, "a"), LEDGER_INTENDED);
-	rig_wait(r, 2 * RIG_SECOND);
-	assert_non_null(rig_find_look(r, "a"));
-	rig_put(r, "a", MARK_DELETE, 0);
-	rig_looked(r);
-	rig_wait(r, 2 * RIG_SECOND);
-	deletion = rig_find(r, "a");
-	assert_non_null(deletion);
-	assert_true(deletion->flags[0] & WIRE_ITEM_TEMPS); /* what it left behind */
-	rig_confirm_all(r);
-	rig_wait(r, 2 * RIG_SECOND);
-	rig_confirm_all(r);
-	assert_int_equal(rig_belief(r, "a"), LEDGER_ABSENT);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
-}
-
 static void confirmed_lately_is_compared_after_a_restart(void **state)
 {
 	struct rig *r = *state;
@@ -634,20 +512,6 @@ static void lying_report_is_refused(void **state)
 	assert_int_equal(engine_report(r->engine, &m, r->now_ns), -EPROTO); /* twice */
 }
 
-static void dead_worker_makes_its_paths_zombies(void **state)
-{
-	struct rig *r = *state;
-	struct engine_status s;
-
-	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
-	rig_find(r, "a")->ended = true;
-	engine_worker_died(r->engine, BYTES("it died"), r->now_ns);
-	engine_status(r->engine, &s, r->now_ns);
-	assert_int_equal(s.zombies, 2); /* it, and its directory for the time */
-	rig_wait(r, 5 * RIG_SECOND);
-	assert_non_null(rig_find(r, "a"));
-}
-
 static void paused_job_sends_nothing(void **state)
 {
 	struct rig *r = *state;
@@ -861,11 +725,6 @@ int main(void)
 	        TEST(vanished_entry_is_looked_at_and_its_intent_withdrawn, setup),
 	        TEST(content_in_doubt_is_sent_whatever_was_brought_before, setup),
 	        TEST(content_that_is_the_same_leaves_attributes_to_be_sent, setup),
-	        TEST(zombie_path_is_sent_at_once_and_again_afterwards, setup),
-	        TEST(directories_above_a_zombies_path_are_looked_at_when_it_is_over, setup),
-	        TEST(zombie_that_never_ends_is_over_after_its_time, setup),
-	        TEST(intent_of_an_earlier_run_is_looked_at_now_and_later, setup),
-	        TEST(deletion_under_way_when_a_zombie_ends_leaves_the_name_intended, setup),
 	        TEST(confirmed_lately_is_compared_after_a_restart, setup),
 	        TEST(confirmed_long_ago_is_forgotten, setup),
 	        TEST(confirmed_lately_is_forgotten_when_compared, setup),
@@ -882,7 +741,6 @@ int main(void)
 	        TEST(trouble_backs_off_and_kick_ends_it, setup),
 	        TEST(session_that_hangs_takes_the_idle_ones_with_it, setup),
 	        TEST(lying_report_is_refused, setup),
-	        TEST(dead_worker_makes_its_paths_zombies, setup),
 	        TEST(paused_job_sends_nothing, setup),
 	        TEST(session_that_gets_ready_when_paused_is_closed, setup),
 	        TEST(frozen_source_sends_nothing, setup),
