@@ -137,6 +137,7 @@ struct engine {
 	int64_t last_need_ns; /* when a session was last used: idle ones retire behind it */
 	int64_t unseen_ns;    /* nobody can vouch for the target since then; 0: somebody does */
 	enum sight unseen;
+	bool long_gap; /* the target may have been down meanwhile, and we may ask it */
 	int protocol;
 
 	/* flights and looks */

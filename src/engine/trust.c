@@ -100,7 +100,7 @@ bool trust_wants_probe(const struct engine *e, bool deletions, int64_t now_ns)
 /* What was confirmed lately is in doubt until the target is in sight again. */
 bool trust_doubts(const struct engine *e)
 {
-	return e->unseen_ns && e->unseen != SIGHT_GAP && e->recent_count &&
+	return e->unseen_ns && (e->unseen != SIGHT_GAP || e->long_gap) && e->recent_count &&
 	       trust_recent(e, e->recent_count - 1)->at_ns >= e->unseen_ns - RECENT_NS;
 }
 
@@ -147,9 +147,10 @@ void trust_proven(struct engine *e, const struct flight *f, int64_t now_ns)
 	e->probe_due = false;
 }
 
-/* Without stamps the compare alone ends it. */
 void trust_step(struct engine *e, int64_t now_ns)
 {
+	e->long_gap = !e->paused && e->unseen_ns && now_ns - e->unseen_ns >= AWAY_NS;
+	/* Without stamps the compare alone ends it. */
 	if (!e->unproven || trust_stamps(e) || !trust_healed(e, now_ns))
 		return;
 	e->unproven = false;

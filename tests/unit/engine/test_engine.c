@@ -282,6 +282,25 @@ static void content_that_changed_here_is_compared_after_a_gap(void **state)
 	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
 }
 
+static void barrier_after_a_pause_waits_until_the_target_is_in_sight(void **state)
+{
+	struct rig *r = *state;
+
+	hold_at_target(r, "a");
+	engine_set_paused(r->engine, true, r->now_ns);
+	rig_wait(r, 20 * RIG_SECOND);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	engine_set_paused(r->engine, false, r->now_ns);
+	engine_run(r->engine, r->now_ns, true); /* no session is ready yet */
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	rig_run(r);
+	assert_non_null(rig_find_look(r, "a"));
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	rig_looked(r);
+	rig_confirm_all(r);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
 static void content_that_was_compared_is_not_compared_after_each_gap(void **state)
 {
 	struct rig *r = *state;
@@ -731,6 +750,7 @@ int main(void)
 	        TEST(confirmed_lately_is_compared_after_an_outage, setup),
 	        TEST(confirmed_lately_is_compared_after_the_worker_died, setup),
 	        TEST(content_that_changed_here_is_compared_after_a_gap, setup),
+	        TEST(barrier_after_a_pause_waits_until_the_target_is_in_sight, setup),
 	        TEST(content_that_was_compared_is_not_compared_after_each_gap, setup),
 	        TEST(content_that_changed_before_its_compare_is_compared_again, setup),
 	        TEST(deletion_waits_for_a_proof, setup_stamps),
