@@ -324,8 +324,22 @@ void target_fault(struct world *w)
 	}
 }
 
+/* What was given up ends by its own timeout, whatever else happens (I13). */
+static void end_zombies(struct world *w)
+{
+	for (struct server *s = w->servers, *next; s; s = next) {
+		next = s->next;
+		if (s->state != SERVER_ZOMBIE || s->dead || w->now_ns < s->over_ns)
+			continue;
+		server_killed(w, s);
+		server_gone(w, s, TROUBLE_NONE, true);
+		server_free(w, s);
+	}
+}
+
 void target_heal(struct world *w)
 {
+	end_zombies(w);
 	if (w->now_ns - w->synced_ns > 90 * S) /* no kernel keeps a dirty page for longer */
 		target_sync(w);
 	if (w->down && w->now_ns >= w->down_until_ns)
@@ -345,9 +359,9 @@ void target_orphan_all(struct world *w)
 		next = s->next;
 		if (s->state == SERVER_LISTED || s->state == SERVER_ZOMBIE) {
 			s->orphan = true;
+			if (s->state == SERVER_LISTED && !s->dead)
+				s->over_ns = w->now_ns + (int64_t)world_random(w, 50) * S;
 			s->state = SERVER_ZOMBIE;
-			/* A zombie's time is bounded by its own timeout (I13). */
-			s->over_ns = w->now_ns + (int64_t)world_random(w, 50) * S;
 		} else {
 			server_free(w, s);
 		}
