@@ -554,7 +554,7 @@ enum engine_settled engine_settled(struct engine *e, uint64_t born)
 	bool idle = engine_landed(e, born) && pathset_settled(e->set, born) &&
 	            zombie_settled(e, born) && !trust_doubts(e) &&
 	            (sweep_settled(e, born) || hold_count(e) || e->failed_waiting) &&
-	            !(e->aside && e->aside_born <= born);
+	            !(e->compare_due && born == BORN_NONE) && !(e->aside && e->aside_born <= born);
 
 	if (!idle)
 		return e->paused || e->held_why || e->frozen ? ENGINE_STUCK : ENGINE_PENDING;

@@ -165,8 +165,9 @@ struct engine {
 	/* trust */
 	int64_t proven_ns, generation_ns; /* last proof, last growth */
 	int64_t trusted_from_ns; /* sessions opened before prove nothing: trouble was later */
-	uint64_t trial; /* stamp written since trust was lost; what proves it at the end of the
-	                 * compare has been the same target throughout. 0: none yet */
+	uint64_t trial;   /* stamp written since trust was lost, before the compare; what proves it
+	                   * at the end has been the same target throughout. 0: none yet */
+	bool compare_due; /* waits for the trial to be written */
 	/* The ledger may be wrong about the types of what is to be deleted: the target may have
 	 * been put back to an earlier state. Until all deletions found meanwhile have gone. */
 	bool types_unsure;

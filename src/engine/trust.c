@@ -5,8 +5,8 @@
  * while n + 1 is written to the other, so a crash between cannot mislead. Every list asks for the
  * proof of the present generation; deletions go only with a proof of the last ten seconds. A failed
  * proof, or answers "new" for confirmed names in several directories, drop the trust: the tree is
- * compared, deletions wait. A stamp written at once and proven at the end of the compare tells that
- * it has been one target throughout.
+ * compared, deletions wait. A stamp written before the compare begins and proven at its end tells
+ * that it has been one target throughout.
  *
  * A target that loses its power keeps its stamps and may lose what it confirmed in its last two
  * minutes. Whenever nobody can vouch for a stretch of time (supply.c) that is compared by content.
@@ -64,7 +64,7 @@ static bool trust_in_flight(const struct engine *e, bool serving, uint64_t parit
  * file) cannot count: deletions wait for this. */
 bool trust_healed(const struct engine *e, int64_t now_ns)
 {
-	return e->unproven && !e->compare_running && !e->flights && !e->looks &&
+	return e->unproven && !e->compare_due && !e->compare_running && !e->flights && !e->looks &&
 	       !(pathset_ready(e->set, now_ns) & ~(1u << BATCH_DELETE));
 }
 
@@ -124,14 +124,24 @@ static void trust_grown(struct engine *e, uint64_t generation, int64_t now_ns)
 	engine_take_up(e, now_ns);
 }
 
+static void trust_begin_compare(struct engine *e, int64_t now_ns)
+{
+	if (!e->compare_due)
+		return;
+	e->compare_due = false;
+	engine_compare(e, MARK_QUICK, BORN_NONE, now_ns);
+}
+
 /* While trust is lost the ledger keeps the old generation: a daemon that dies now finds it
  * disproved at its next start. */
 void trust_served(struct engine *e, const struct flight *f, int64_t now_ns)
 {
-	if (e->unproven)
-		e->trial = f->serve;
-	else
+	if (!e->unproven) {
 		trust_grown(e, f->serve, now_ns);
+		return;
+	}
+	e->trial = f->serve;
+	trust_begin_compare(e, now_ns);
 }
 
 void trust_proven(struct engine *e, const struct flight *f, int64_t now_ns)
@@ -150,8 +160,11 @@ void trust_proven(struct engine *e, const struct flight *f, int64_t now_ns)
 void trust_step(struct engine *e, int64_t now_ns)
 {
 	e->long_gap = !e->paused && e->unseen_ns && now_ns - e->unseen_ns >= AWAY_NS;
+	if (!e->unproven || trust_stamps(e))
+		return;
 	/* Without stamps the compare alone ends it. */
-	if (!e->unproven || trust_stamps(e) || !trust_healed(e, now_ns))
+	trust_begin_compare(e, now_ns);
+	if (!trust_healed(e, now_ns))
 		return;
 	e->unproven = false;
 	engine_take_up(e, now_ns);
@@ -166,10 +179,9 @@ static void trust_compare(struct engine *e, const char *why, int64_t now_ns)
 		           "%s. The tree is compared with the target; deletions wait until that is "
 		           "done",
 		           why);
-	e->unproven = e->types_unsure = true;
+	e->unproven = e->types_unsure = e->compare_due = true;
 	e->trial = 0;
 	supply_close_idle(e, now_ns);
-	engine_compare(e, MARK_QUICK, BORN_NONE, now_ns);
 }
 
 void trust_disproved(struct engine *e, const struct flight *f, int64_t now_ns)
@@ -198,7 +210,7 @@ void trust_contradiction(struct engine *e, struct bytes path, int64_t now_ns)
 	e->contradiction_ns[0] = now_ns;
 	if (e->contradiction_ns[CONTRADICTIONS - 1] &&
 	    now_ns - e->contradiction_ns[CONTRADICTIONS - 1] < CONTRADICTION_NS) {
-		if (!e->compare_running || !e->unproven)
+		if (!e->unproven || !(e->compare_due || e->compare_running))
 			trust_compare(e, "the target lacks several entries that it had confirmed",
 			              now_ns);
 		return;
