@@ -498,16 +498,18 @@ size_t flight_deletions(const struct engine *e)
 	return n;
 }
 
+/* What a list deletes it says so of, answered or not: it is no directory that the list makes. */
 static void flight_zombie(struct engine *e, const struct flight *f, int64_t now_ns)
 {
 	for (size_t i = 0; i < f->marks; i++) {
 		const struct mark *m = batch_mark(f->batch, f->mark_of[i]);
+		bool done = f->class != SESSION_DELETE && f->answered[i] == FLIGHT_KNOWN;
 		struct mark parent = {.path = path_parent(m->path),
 		                      .flags = MARK_DIR,
 		                      .born = m->born,
 		                      .since_ns = now_ns};
 
-		zombie_add(e, f->session, f->answered[i] == FLIGHT_KNOWN ? &parent : m, now_ns);
+		zombie_add(e, f->session, done ? &parent : m, now_ns);
 	}
 }
 

@@ -43,6 +43,8 @@ static void zombie_add_path(struct zombie *z, const struct mark *m)
 		p->mark.born = m->born < p->mark.born ? m->born : p->mark.born;
 		if (!(m->flags & MARK_DIR))
 			p->mark.flags = m->flags;
+		if (m->action == MARK_DELETE)
+			p->mark.action = m->action;
 		return;
 	}
 	p = mem_alloc(sizeof(*p));
@@ -151,20 +153,24 @@ static void zombie_intend_below(struct engine *e, const struct zombie *z, struct
 	struct zombie_path *p, *next;
 
 	HASH_ITER (hh, z->paths, p, next) {
-		if (path_below(p->mark.path, dir))
+		if (p->mark.action != MARK_DELETE && path_below(p->mark.path, dir))
 			(void)ledger_intend(e->ledger, &p->mark.path, 1);
 	}
 }
 
 /* What was just confirmed may still be written by a zombie: it stays intended. So the ledger does
  * not forget a name whose removal was confirmed (I11), and a daemon that dies before the zombie
- * finds its paths at the next start (I13). */
+ * finds its paths at the next start (I13). But what the zombie would delete does not come back by
+ * it: gone, it may be somebody else's (I8). `below`: the path is gone, and all below it. */
 void zombie_intend(struct engine *e, struct bytes path, bool below)
 {
 	for (const struct zombie *z = e->zombies; z; z = z->next) {
-		if (!zombie_find(z, path))
+		const struct zombie_path *p = zombie_find(z, path);
+
+		if (!p)
 			continue;
-		(void)ledger_intend(e->ledger, &path, 1); /* ledger_trouble() tells */
+		if (!below || p->mark.action != MARK_DELETE)
+			(void)ledger_intend(e->ledger, &path, 1); /* ledger_trouble() tells */
 		if (below)
 			zombie_intend_below(e, z, path);
 	}

@@ -158,6 +158,55 @@ static void dead_worker_makes_its_paths_zombies(void **state)
 	assert_non_null(rig_find(r, "a"));
 }
 
+static void hold_directory(struct rig *r, const char *path)
+{
+	const struct fingerprint fp = {.mode = S_IFDIR | 0755, .nlink = 2};
+	struct rig_batch *b;
+
+	rig_put(r, path, MARK_QUICK, MARK_FRESH | MARK_DIR);
+	b = rig_find(r, path);
+	assert_int_equal(rig_report_fp(r, b, path, &fp), 0);
+	rig_done(r, b, TROUBLE_NONE, false);
+	rig_run(r);
+}
+
+/* Its directory goes later, and somebody else has put the name there meanwhile. */
+static void name_that_a_zombie_deleted_is_not_claimed_again(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *b;
+
+	hold_directory(r, "d");
+	hold_directory(r, "d/s");
+	rig_put(r, "d/s/x", MARK_QUICK, MARK_FRESH);
+	rig_confirm_all(r);
+	engine_set_paused(r->engine, true, r->now_ns);
+	rig_put(r, "d/s/x", MARK_DELETE, 0);
+	rig_put(r, "d/s", MARK_DELETE, MARK_DIR);
+	rig_put(r, "d", MARK_DELETE, MARK_DIR);
+	engine_set_paused(r->engine, false, r->now_ns);
+	rig_run(r);
+	b = rig_find(r, "d/s/x");
+	assert_non_null(b);
+	assert_int_equal(b->count, 3);
+	assert_int_equal(rig_report(r, b, "d/s/x", WIRE_ACKED), 0);
+	assert_int_equal(rig_report(r, b, "d/s", WIRE_ACKED), 0);
+	b->ended = true;
+	for (size_t i = 0; i < r->session_count; i++)
+		r->sessions[i].closed = true;
+	engine_worker_died(r->engine, BYTES("it died"), r->now_ns);
+	rig_wait(r, 5 * RIG_SECOND);
+	rig_put(r, "d", MARK_DELETE, MARK_DIR);
+	rig_looked(r);
+	rig_wait(r, RIG_SECOND);
+	b = rig_find(r, "d");
+	assert_non_null(b);
+	assert_int_equal(b->class, SESSION_DELETE);
+	assert_int_equal(rig_report(r, b, "d", WIRE_KEPT), 0);
+	assert_int_equal(rig_belief(r, "d/s"), LEDGER_ABSENT);
+	assert_int_equal(rig_belief(r, "d"), LEDGER_ABSENT);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -169,6 +218,7 @@ int main(void)
 	        TEST(intent_of_an_earlier_run_is_looked_at_now_and_later),
 	        TEST(deletion_under_way_when_a_zombie_ends_leaves_the_name_intended),
 	        TEST(dead_worker_makes_its_paths_zombies),
+	        TEST(name_that_a_zombie_deleted_is_not_claimed_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
