@@ -213,7 +213,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        TEST(zombie_path_is_sent_at_once_and_again_afterwards),
-	        TEST(directories_above_a_zombies_path_are_looked_at_when_it_is_over, setup),
+	        TEST(directories_above_a_zombies_path_are_looked_at_when_it_is_over),
 	        TEST(zombie_that_never_ends_is_over_after_its_time),
 	        TEST(intent_of_an_earlier_run_is_looked_at_now_and_later),
 	        TEST(deletion_under_way_when_a_zombie_ends_leaves_the_name_intended),
