@@ -54,6 +54,13 @@ static void sweep_free(struct engine *e, struct sweep *s)
 	free(s);
 }
 
+static void sweep_trace(struct engine *e, const struct sweep *s, const char *what)
+{
+	if (e->config.trace)
+		engine_say(e, LOG_DEBUG, "item.sweep", "path=%s batch=%llu result=%s",
+		           path_show(sweep_path(s)), (unsigned long long)s->flight, what);
+}
+
 static void sweep_over(struct engine *e, struct sweep *s)
 {
 	if (s->intended)
@@ -108,8 +115,10 @@ void sweep_deleted(struct engine *e, const struct flight *f, struct bytes path)
 
 	sweep_unnamed(e, f, path);
 	HASH_ITER (hh, e->sweeps, s, next) {
-		if (path_below(sweep_path(s), path))
-			sweep_free(e, s);
+		if (!path_below(sweep_path(s), path))
+			continue;
+		sweep_trace(e, s, "deleted");
+		sweep_free(e, s);
 	}
 }
 
@@ -198,6 +207,7 @@ void sweep_step(struct engine *e, int64_t now_ns)
 		case SWEEP_LATER:
 			break;
 		case SWEEP_NEVER:
+			sweep_trace(e, s, "nowhere");
 			sweep_over(e, s);
 			break;
 		case SWEEP_ASTRAY:
@@ -379,6 +389,7 @@ void sweep_result(struct engine *e, const struct flight *f, const struct wire_re
 	}
 	if (!s)
 		return; /* spared, or gone with its directory */
+	sweep_trace(e, s, wire_result_word((enum wire_result)r->result));
 	switch ((enum wire_result)r->result) {
 	case WIRE_ACKED:
 		if (!s->again)

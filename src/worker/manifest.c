@@ -233,12 +233,13 @@ static void list_present(struct lister *l, uint32_t index)
 	}
 }
 
-/* Deleted by this very list. */
+/* Deleted by this very list. What is spared protects all that is in it. */
 static bool is_doomed(struct lister *l, struct bytes path)
 {
 	const struct part *part = cargo_find(l->cargo, path);
 
-	return part && part->kind == PART_DELETION;
+	return part && part->kind == PART_DELETION &&
+	       !(l->cargo->batch.items[part->item].flags & WIRE_ITEM_SPARE);
 }
 
 /* 0: the source has what is to be deleted. A socket is as good as nothing: it is not mirrored. */
@@ -285,7 +286,7 @@ static void list_deletion(struct lister *l, uint32_t index)
 		return;
 	}
 	if (parent->doomed && !is_doomed(l, parent->path)) {
-		/* Its directory is neither listed nor deleted: not in this list. */
+		/* Its directory is neither listed nor deleted, or spared: not in this list. */
 		cargo_answer(l->cargo, index, WIRE_VANISHED, BYTES("its directory goes first"));
 		return;
 	}

@@ -310,6 +310,17 @@ static bool deletes_untyped(const struct server *s, struct bytes dir)
 }
 
 /* Before the first deletion: the receiver goes through a directory before it removes it. */
+/* Nor into one whose name it spares. */
+static bool spares_above(const struct server *s, struct bytes path)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		if (s->items[i].item.flags & WIRE_ITEM_SPARE &&
+		    path_below(path, s->items[i].item.path))
+			return true;
+	}
+	return false;
+}
+
 static void apply_sweeps(struct world *w, struct server *s)
 {
 	for (size_t i = 0; i < s->count; i++) {
@@ -317,7 +328,8 @@ static void apply_sweeps(struct world *w, struct server *s)
 		struct entry *t = find_temp(w, it->item.path);
 
 		if (it->item.flags & WIRE_ITEM_TEMPS && t && t->temp &&
-		    !deletes_untyped(s, path_parent(it->item.path)))
+		    !deletes_untyped(s, path_parent(it->item.path)) &&
+		    !spares_above(s, it->item.path))
 			model_remove(&w->target, t);
 	}
 }
@@ -361,7 +373,7 @@ static bool vanished(struct world *w, struct server *s, size_t i)
 	struct entry *d = dir.n ? model_find(&w->source, dir) : NULL;
 
 	if (s->class == SESSION_DELETE)
-		return deletes_untyped(s, dir) ||
+		return deletes_untyped(s, dir) || spares_above(s, it->item.path) ||
 		       (it->exists && !(it->item.flags & WIRE_ITEM_SPARE));
 	if (dir.n && (!d || !S_ISDIR(d->fp.mode)) && s->state == SERVER_LISTED)
 		return true;

@@ -68,6 +68,25 @@ static void temporary_files_go_and_their_name_stays(void **state)
 	assert_false(rig_exists(r, "dst/lost/.b.aBcDeF"));
 }
 
+/* The name that is spared may be a directory at the target. */
+static void what_is_below_a_name_that_is_spared_is_not_answered_as_deleted(void **state)
+{
+	struct rig *r = *state;
+
+	rig_write(r, "dst/n/a", "x", OLD);
+	rig_write(r, "dst/n/.b.aBcDeF", "x", OLD);
+	rig_start(r);
+	rig_connect(r, SESSION_DELETE);
+	rig_carry(r,
+	          (struct wire_item[]){ITEM("n", WIRE_ITEM_TEMPS | WIRE_ITEM_SPARE), ITEM("n/a", 0),
+	                               ITEM("n/b", WIRE_ITEM_TEMPS | WIRE_ITEM_SPARE)},
+	          3);
+	assert_result(r, 0, WIRE_ACKED);
+	assert_result(r, 1, WIRE_VANISHED);
+	assert_result(r, 2, WIRE_VANISHED);
+	assert_true(rig_exists(r, "dst/n/a"));
+}
+
 static void deletion_keeps_all_directories_above_a_foreign_file(void **state)
 {
 	struct rig *r = *state;
@@ -200,6 +219,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        TEST(deletion_removes_names_and_keeps_what_is_foreign),
 	        TEST(temporary_files_go_and_their_name_stays),
+	        TEST(what_is_below_a_name_that_is_spared_is_not_answered_as_deleted),
 	        TEST(deletion_keeps_all_directories_above_a_foreign_file),
 	        TEST(deletion_of_what_is_there_again_is_refused),
 	        TEST(deletion_below_a_directory_that_is_gone_works),
