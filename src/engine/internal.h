@@ -184,6 +184,7 @@ struct engine {
 
 	struct zombie *zombies;
 	struct sweep *sweeps;
+	struct sweep_dir *sweep_dirs;
 	bool sweep_due;        /* as of the last sweep_step() */
 	int64_t sweep_next_ns; /* none of them is due before */
 	struct failure *failed;

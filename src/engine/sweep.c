@@ -33,6 +33,15 @@ struct sweep {
 	UT_hash_handle hh;
 };
 
+/* A directory that has such names below it: its own name waits for them, since a list that spares
+ * it goes into nothing below. */
+struct sweep_dir {
+	char *p;
+	size_t n;
+	size_t below;
+	UT_hash_handle hh;
+};
+
 static struct bytes sweep_path(const struct sweep *s)
 {
 	return (struct bytes){s->p, s->n};
@@ -47,8 +56,47 @@ static struct sweep *sweep_find(const struct engine *e, struct bytes path)
 	return s;
 }
 
+static struct sweep_dir *sweep_dir_find(const struct engine *e, struct bytes dir)
+{
+	struct sweep_dir *d = NULL;
+
+	if (e->sweep_dirs)
+		HASH_FIND(hh, e->sweep_dirs, dir.p, (unsigned)dir.n, d);
+	return d;
+}
+
+static void sweep_dirs_add(struct engine *e, struct bytes path)
+{
+	for (struct bytes dir = path_parent(path); dir.n; dir = path_parent(dir)) {
+		struct sweep_dir *d = sweep_dir_find(e, dir);
+
+		if (!d) {
+			d = mem_alloc(sizeof(*d));
+			d->p = mem_dup(dir.p, dir.n);
+			d->n = dir.n;
+			HASH_ADD_KEYPTR(hh, e->sweep_dirs, d->p, (unsigned)d->n, d);
+		}
+		d->below++;
+	}
+}
+
+static void sweep_dirs_remove(struct engine *e, struct bytes path)
+{
+	for (struct bytes dir = path_parent(path); dir.n; dir = path_parent(dir)) {
+		struct sweep_dir *d = sweep_dir_find(e, dir);
+
+		if (--d->below)
+			continue;
+		e->sweep_next_ns = 0;
+		HASH_DEL(e->sweep_dirs, d);
+		free(d->p);
+		free(d);
+	}
+}
+
 static void sweep_free(struct engine *e, struct sweep *s)
 {
+	sweep_dirs_remove(e, sweep_path(s));
 	HASH_DEL(e->sweeps, s);
 	free(s->p);
 	free(s);
@@ -86,6 +134,7 @@ void sweep_add(struct engine *e, const struct mark *m)
 	s->n = m->path.n;
 	s->born = m->born;
 	HASH_ADD_KEYPTR(hh, e->sweeps, s->p, (unsigned)s->n, s);
+	sweep_dirs_add(e, sweep_path(s));
 }
 
 void sweep_intend(struct engine *e, struct bytes path)
@@ -114,6 +163,8 @@ void sweep_deleted(struct engine *e, const struct flight *f, struct bytes path)
 	struct sweep *s, *next;
 
 	sweep_unnamed(e, f, path);
+	if (!sweep_dir_find(e, path))
+		return;
 	HASH_ITER (hh, e->sweeps, s, next) {
 		if (!path_below(sweep_path(s), path))
 			continue;
@@ -128,6 +179,8 @@ bool sweep_kept(struct engine *e, const struct flight *f, struct bytes path)
 	bool more = false;
 
 	sweep_unnamed(e, f, path);
+	if (!sweep_dir_find(e, path))
+		return false;
 	HASH_ITER (hh, e->sweeps, s, next) {
 		if (path_below(sweep_path(s), path))
 			more = more || s->flight != f->id || s->again;
@@ -141,7 +194,7 @@ bool sweep_blocks(const struct engine *e, const struct mark *m)
 
 	if (s && s->flight)
 		return true;
-	if (!mark_exclusive(m))
+	if (!mark_exclusive(m) || !sweep_dir_find(e, m->path))
 		return false;
 	HASH_ITER (hh, e->sweeps, s, next) {
 		if (s->flight && path_below(sweep_path(s), m->path))
@@ -159,12 +212,14 @@ enum sweep_when {
 	SWEEP_ASTRAY /* nobody knows whether it has, and nobody is about to find out */
 };
 
-/* Now, if nobody is sending it, and none of its directories is being made or deleted. */
+/* Now, if nobody is sending it, nothing below it is to be swept, and none of its directories is
+ * being made or deleted. */
 static enum sweep_when sweep_when(struct engine *e, const struct sweep *s, int64_t now_ns)
 {
 	struct bytes dir = path_parent(sweep_path(s));
 
-	if (s->flight || now_ns < s->not_before_ns || pathset_flight(e->set, sweep_path(s)))
+	if (s->flight || now_ns < s->not_before_ns || pathset_flight(e->set, sweep_path(s)) ||
+	    sweep_dir_find(e, sweep_path(s)))
 		return SWEEP_LATER;
 	for (; dir.n; dir = path_parent(dir)) {
 		struct belief b;

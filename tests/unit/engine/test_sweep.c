@@ -250,6 +250,35 @@ static void restart_before_the_sweep_finds_the_name_again(void **state)
 	assert_int_equal(flags, SWEPT);
 }
 
+/* A list that spares the directory's name would go into nothing below it. */
+static void name_of_a_directory_is_swept_after_what_is_below_it(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *b;
+	unsigned flags;
+
+	rig_put(r, "d/a", MARK_QUICK, MARK_FRESH);
+	rig_restart(r);
+	rig_run(r);
+	rig_looked(r);
+	rig_put(r, "d", MARK_QUICK, MARK_FRESH | MARK_DIR);
+	rig_wait(r, RIG_SECOND);
+	rig_confirm_all(r);
+	assert_true(rig_belief(r, "d") & LEDGER_CONFIRMED);
+	rig_wait(r, r->config.zombie_ns);
+	for (unsigned i = 0; i < 5 && !find_sweep(r, "d/a", &flags); i++)
+		go_on(r);
+	b = find_sweep(r, "d/a", &flags);
+	assert_non_null(b);
+	assert_int_equal(flags, SWEPT);
+	assert_null(find_sweep(r, "d", &flags));
+	assert_int_equal(rig_report(r, b, "d/a", WIRE_ACKED), 0);
+	rig_done(r, b, TROUBLE_NONE, false);
+	for (unsigned i = 0; i < 5 && !find_sweep(r, "d", &flags); i++)
+		go_on(r);
+	assert_non_null(find_sweep(r, "d", &flags));
+}
+
 static void sweep_that_breaks_off_is_tried_again(void **state)
 {
 	struct rig *r = *state;
@@ -310,6 +339,7 @@ int main(void)
 	        TEST(deletion_of_the_directory_takes_it_along, setup),
 	        TEST(name_in_a_directory_that_stayed_without_it_is_swept_alone, setup),
 	        TEST(restart_before_the_sweep_finds_the_name_again, setup),
+	        TEST(name_of_a_directory_is_swept_after_what_is_below_it, setup),
 	        TEST(sweep_that_breaks_off_is_tried_again, setup),
 	        TEST(sweep_that_fails_is_given_up_in_the_end, setup),
 	        TEST(job_that_deletes_nothing_sweeps_nothing, setup_keeping),
