@@ -90,6 +90,27 @@ static void nothing_is_listed_for_what_vanished(void **state)
 	drop(&made);
 }
 
+/* It is not mirrored, so the look that sees it makes a deletion of it: here, too, it is nothing. */
+static void socket_in_place_of_a_name_is_not_sent_and_its_deletion_goes(void **state)
+{
+	struct rig *r = *state;
+	struct made made;
+
+	assert_int_equal(mknodat(r->src_fd, "socket", S_IFSOCK | 0600, 0), 0);
+	for (int devices = 0; devices < 2; devices++) {
+		r->setup.options.devices = devices;
+		made = build(r, SESSION_QUICK, (struct wire_item[]){ITEM("socket", 0)}, 1);
+		assert_int_equal(made.list.count, 0);
+		assert_int_equal(made.cargo->answers_n, 1);
+		assert_int_equal(made.cargo->answers[0].result, WIRE_VANISHED);
+		drop(&made);
+	}
+	made = build(r, SESSION_DELETE, (struct wire_item[]){ITEM("socket", 0)}, 1);
+	assert_int_equal(made.cargo->answers_n, 0);
+	assert_true(has_rule(&made, "socket", false));
+	drop(&made);
+}
+
 static void link_target_and_device_numbers_are_taken(void **state)
 {
 	struct rig *r = *state;
@@ -298,6 +319,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        TEST(ancestors_come_once_and_before),
 	        TEST(nothing_is_listed_for_what_vanished),
+	        TEST(socket_in_place_of_a_name_is_not_sent_and_its_deletion_goes),
 	        TEST(link_target_and_device_numbers_are_taken),
 	        TEST(only_listed_partners_form_a_link_group),
 	        TEST(chown_maps_ids_in_the_list_only),
