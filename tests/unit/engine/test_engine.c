@@ -452,34 +452,6 @@ static void brake_holds_until_exactly_that_set_is_approved(void **state)
 		                 i == 2 ? LEDGER_CONFIRMED : LEDGER_ABSENT);
 }
 
-static bool take_failure(const struct engine_failure *f, void *arg)
-{
-	assert_true(bytes_equal(f->path, BYTES("a")));
-	assert_string_equal(f->text, "the server's words");
-	++*(unsigned *)arg;
-	return true;
-}
-
-static void failed_item_is_listed_and_tried_again(void **state)
-{
-	struct rig *r = *state;
-	unsigned failures = 0;
-
-	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
-	rig_report(r, rig_find(r, "a"), "a", WIRE_FAILED);
-	rig_done(r, rig_find(r, "a"), TROUBLE_NONE, false);
-	engine_each_failure(r->engine, take_failure, &failures);
-	assert_int_equal(failures, 1);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_STUCK);
-	rig_wait(r, 5 * RIG_SECOND);
-	assert_non_null(rig_find_look(r, "a"));
-	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
-	rig_looked(r);
-	rig_wait(r, RIG_SECOND);
-	rig_confirm_all(r);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
-}
-
 static void trouble_backs_off_and_kick_ends_it(void **state)
 {
 	struct rig *r = *state;
@@ -761,7 +733,6 @@ int main(void)
 	        TEST(disproved_stamp_compares_and_deletions_wait_for_that, setup_stamps),
 	        TEST(stamp_of_an_unproven_batch_does_not_count, setup_stamps),
 	        TEST(brake_holds_until_exactly_that_set_is_approved, setup_brake),
-	        TEST(failed_item_is_listed_and_tried_again, setup),
 	        TEST(trouble_backs_off_and_kick_ends_it, setup),
 	        TEST(session_that_hangs_takes_the_idle_ones_with_it, setup),
 	        TEST(lying_report_is_refused, setup),
