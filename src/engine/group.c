@@ -110,25 +110,50 @@ static void group_complete(struct engine *e, const struct mark *m, int64_t now_n
 	buf_done(&names.paths);
 }
 
+struct member {
+	uint64_t link;
+	size_t item;
+};
+
+static int member_order(const void *va, const void *vb)
+{
+	const struct member *a = va, *b = vb;
+
+	if (a->link != b->link)
+		return a->link < b->link ? -1 : 1;
+	return a->item < b->item ? -1 : a->item > b->item;
+}
+
+static void group_hold(struct engine *e, struct batch *batch, const struct member *members,
+                       size_t n, int64_t now_ns)
+{
+	size_t i = 0;
+	int64_t at_ns;
+
+	while (i < n && batch_mark(batch, members[i].item)->action == MARK_META)
+		i++;
+	if (i == n)
+		return;
+	group_complete(e, batch_mark(batch, members[i].item), now_ns, &at_ns);
+	for (i = 0; at_ns != INT64_MIN && i < n; i++)
+		batch_nack(batch, members[i].item, batch_mark(batch, members[i].item)->action,
+		           now_ns, at_ns);
+}
+
 void group_hold_parts(struct engine *e, struct batch *batch, int64_t now_ns)
 {
-	size_t n = batch_count(batch);
-	uint64_t asked = 0; /* a group was taken whole, so its marks stand together */
+	autofree struct member *members = mem_array(batch_count(batch) + 1, sizeof(*members));
+	size_t n = 0, next;
 
-	for (size_t i = 0; i < n; i++) {
-		uint64_t link = batch_mark(batch, i)->link;
-		int64_t at_ns;
-
-		if (!link || link == asked || !batch_open(batch, i) ||
-		    batch_mark(batch, i)->action == MARK_META)
-			continue;
-		asked = link;
-		group_complete(e, batch_mark(batch, i), now_ns, &at_ns);
-		if (at_ns == INT64_MIN)
-			continue;
-		for (size_t k = 0; k < n; k++) {
-			if (batch_open(batch, k) && batch_mark(batch, k)->link == link)
-				batch_nack(batch, k, batch_mark(batch, k)->action, now_ns, at_ns);
-		}
+	for (size_t i = 0; i < batch_count(batch); i++) {
+		if (batch_open(batch, i) && batch_mark(batch, i)->link)
+			members[n++] = (struct member){batch_mark(batch, i)->link, i};
+	}
+	/* Each group is asked for once: it may be as large as the batch. */
+	qsort(members, n, sizeof(*members), member_order);
+	for (size_t i = 0; i < n; i = next) {
+		for (next = i + 1; next < n && members[next].link == members[i].link;)
+			next++;
+		group_hold(e, batch, members + i, next - i, now_ns);
 	}
 }

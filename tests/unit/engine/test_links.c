@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <cmocka.h>
 #include "rig.h"
 
@@ -104,6 +105,38 @@ static void link_whose_time_was_put_back_is_sent_again_with_its_content(void **s
 	assert_int_equal(rig_find_look(r, "b")->action, MARK_CONTENT);
 }
 
+static unsigned asked;
+static void (*ask)(struct store *s, struct store_view *v, uint64_t dev, uint64_t ino,
+                   bool (*fn)(struct bytes path, void *arg), void *arg);
+
+static void count_asked(struct store *s, struct store_view *v, uint64_t dev, uint64_t ino,
+                        bool (*fn)(struct bytes path, void *arg), void *arg)
+{
+	asked++;
+	ask(s, v, dev, ino, fn, arg);
+}
+
+/* Of two groups in one list, whose names come in turn. */
+static void names_of_an_inode_are_asked_for_once_a_list(void **state)
+{
+	struct rig *r = *state;
+	struct mark m = {.action = MARK_CONTENT, .born = 1, .since_ns = r->now_ns};
+	char path[16];
+
+	for (int i = 0; i < 40; i++) {
+		m.link = 77 + i % 2;
+		m.path = (struct bytes){path, (size_t)snprintf(path, sizeof(path), "name%d", i)};
+		engine_marks(r->engine, &m, 1, r->now_ns);
+	}
+	ask = r->store->aliases;
+	r->store->aliases = count_asked;
+	asked = 0;
+	rig_run(r);
+	assert_non_null(rig_find(r, "name0"));
+	assert_ptr_equal(rig_find(r, "name0"), rig_find(r, "name39"));
+	assert_int_equal(asked, 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -113,6 +146,7 @@ int main(void)
 	        TEST(link_that_is_back_before_its_deletion_is_joined_with_the_others),
 	        TEST(name_of_an_inode_waits_while_another_is_looked_at),
 	        TEST(link_whose_time_was_put_back_is_sent_again_with_its_content),
+	        TEST(names_of_an_inode_are_asked_for_once_a_list),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
