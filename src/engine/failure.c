@@ -51,13 +51,20 @@ void failure_add(struct engine *e, const struct mark *m, struct bytes text, bool
 	f->text = mem_dup(shown.p, shown.n);
 	f->source_side = source_side;
 	f->tries++;
-	if (!f->waiting) /* it may have gone along with another name of its inode */
+	if (!f->waiting) /* it may have been marked again on its way, and fail again */
 		e->failed_waiting++;
 	f->waiting = true;
 	f->retry_ns = now_ns + pace_backoff_ns(TROUBLE_UNREACHABLE, f->tries, engine_random(e));
 	if (f->retry_ns < e->failed_next_ns)
 		e->failed_next_ns = f->retry_ns;
 	buf_done(&shown);
+}
+
+bool failure_waits(const struct engine *e, struct bytes path)
+{
+	const struct failure *f = e->failed ? failure_find(e, path) : NULL;
+
+	return f && f->waiting;
 }
 
 static void failure_free(struct engine *e, struct failure *f)

@@ -36,6 +36,13 @@ static struct bytes group_next(struct cursor *c)
 	return cursor_take(c, cursor_le16(c));
 }
 
+/* For a person, or for its own retry, which takes the others along. Until then it stands as failed
+ * or held, and each list of the others would only fail there again. */
+static bool group_waits(const struct engine *e, struct bytes path)
+{
+	return hold_has(e, path) || failure_waits(e, path);
+}
+
 void group_join(struct engine *e, const struct belief *known, const struct mark *m,
                 const struct fingerprint *fp, int64_t now_ns)
 {
@@ -56,7 +63,7 @@ void group_join(struct engine *e, const struct belief *known, const struct mark 
 		struct bytes path = group_next(&c);
 		struct belief b;
 
-		if (bytes_equal(path, m->path) || pathset_has(e->set, path) || hold_has(e, path))
+		if (bytes_equal(path, m->path) || pathset_has(e->set, path) || group_waits(e, path))
 			continue;
 		ledger_get(e->ledger, path, &b);
 		apart = (b.state & LEDGER_CONFIRMED) && (fp->nlink == 1 || b.fp.nlink == 1);
@@ -64,7 +71,7 @@ void group_join(struct engine *e, const struct belief *known, const struct mark 
 	for (c = cursor_of(buf_bytes(&names.paths)); apart && cursor_left(&c);) {
 		joint.path = group_next(&c);
 		if (bytes_equal(joint.path, m->path) ||
-		    (!pathset_has(e->set, joint.path) && !hold_has(e, joint.path)))
+		    (!pathset_has(e->set, joint.path) && !group_waits(e, joint.path)))
 			pathset_put(e->set, &joint, now_ns);
 	}
 	buf_done(&names.paths);
@@ -103,6 +110,8 @@ static void group_complete(struct engine *e, const struct mark *m, int64_t now_n
 				*ret_ns = now_ns + LOOK_NS;
 			continue;
 		}
+		if (group_waits(e, joint.path))
+			continue;
 		pathset_put(e->set, &joint, now_ns);
 		if (*ret_ns < now_ns)
 			*ret_ns = now_ns;

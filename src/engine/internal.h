@@ -369,6 +369,8 @@ void sweep_clear(struct engine *e);
 /* failure.c */
 void failure_add(struct engine *e, const struct mark *m, struct bytes text, bool source_side,
                  int64_t now_ns);
+/* It has failed, and its retry is not due. */
+bool failure_waits(const struct engine *e, struct bytes path);
 void failure_gone(struct engine *e, struct bytes path);
 void failure_looked(struct engine *e, struct bytes path);
 void failure_marked(struct engine *e, struct mark *m);
