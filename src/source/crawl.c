@@ -197,8 +197,10 @@ static void examine(struct source *s, struct crawl *c, struct listed *e)
 
 	e->state = LISTED_IGNORED;
 	s->entries_seen++;
-	if (!at)
+	if (!at) {
+		look_too_long(s, &f->view, &look);
 		return;
+	}
 	if (fstatat(f->view.fd, at, &st, AT_SYMLINK_NOFOLLOW) != 0) {
 		if (errno == ENOENT) {
 			e->state = LISTED_GONE;
@@ -387,7 +389,6 @@ static void begin(struct source *s, struct crawl *c)
 	c->begun = true;
 	if (!c->whole)
 		return;
-	s->too_long = 0;
 	s->limit_hit = false;
 	crawl_push(c, DIRTAB_ROOT, c->look.jobs, true);
 	look_root(s, &c->look);

@@ -166,8 +166,7 @@ struct source {
 
 	/* What status shows. */
 	uint64_t entries_seen, dirs_seen, crawls_done;
-	uint64_t unwatched, too_long;
-	char too_long_first[160];
+	uint64_t unwatched;
 	char mount_first[160];
 	uint64_t mounts_hash;
 	char frozen_text[500];
@@ -229,8 +228,10 @@ bool sample_fits(struct source *s, int rootfd);
 int look_open(struct source *s, uint32_t node, int flags, struct view *ret);
 void look_close(struct view *v);
 /* s->path becomes that of an entry; returns its last component, with a NUL behind. NULL: the path
- * is too long to be replicated (counted). */
+ * is too long to be replicated. */
 const char *look_set_name(struct source *s, const struct view *v, struct bytes name);
+/* The name in s->path is too long; if it is there at all it counts as not to be read. */
+void look_too_long(struct source *s, const struct view *v, const struct look *look);
 /* Looks at one name in an open directory. */
 void look_name(struct source *s, struct view *v, struct bytes name, const struct look *look);
 /* The same with the directory still to be opened; parked when it is not where it should be. */

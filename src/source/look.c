@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 
 #include "base/fd.h"
 #include "base/mem.h"
@@ -49,12 +48,7 @@ const char *look_set_name(struct source *s, const struct view *v, struct bytes n
 	buf_add_bytes(&s->path, name);
 	buf_add_u8(&s->path, 0);
 	s->path.n--;
-	if (s->path.n <= PATH_BYTES_MAX)
-		return s->path.p + v->prefix;
-	if (!s->too_long++)
-		(void)snprintf(s->too_long_first, sizeof(s->too_long_first), "%.150s",
-		               path_show(buf_bytes(&s->path)));
-	return NULL;
+	return s->path.n <= PATH_BYTES_MAX ? s->path.p + v->prefix : NULL;
 }
 
 void look_failed(struct source *s, uint32_t node, int rc)
@@ -63,6 +57,8 @@ void look_failed(struct source *s, uint32_t node, int rc)
 
 	if (rc == -EXDEV)
 		return; /* what lies below a mount point is frozen */
+	if (rc == -ENAMETOOLONG)
+		return; /* found by look_too_long(), at its topmost directory */
 	if (path.n && path.p[path.n - 1] == '/')
 		path.n--;
 	unread_add(s, path, rc);
@@ -84,8 +80,8 @@ void look_name_failed(struct source *s, const struct view *v, int rc)
 	look_failed(s, v->node, rc);
 }
 
-/* A name came and went, or went and came back, before anything could be sent: all that is left of
- * it is the directory's own time. */
+/* A name came and went, or went and came back, before anything could be sent, or is never sent: all
+ * that is left of it is the directory's own time. */
 static void report_passed(struct source *s, const struct view *v, unsigned job,
                           const struct look *look)
 {
@@ -101,6 +97,24 @@ static void report_passed(struct source *s, const struct view *v, unsigned job,
 	ledger_get(s->jobs[job].ledger, dir, &belief);
 	if (!(belief.state & LEDGER_CONFIRMED) || fingerprint_compare(&belief.fp, &seen) != FP_SAME)
 		outbox_mark(s, job, dir, look, MARK_META, MARK_DIR, 0, 0);
+}
+
+void look_too_long(struct source *s, const struct view *v, const struct look *look)
+{
+	struct bytes path = buf_bytes(&s->path);
+	struct stat st;
+	bool there = fstatat(v->fd, path.p + v->prefix, &st, AT_SYMLINK_NOFOLLOW) == 0;
+
+	if (there && filter_excludes(s->config.filter, path, S_ISDIR(st.st_mode)))
+		return;
+	if (there && !S_ISSOCK(st.st_mode))
+		unread_add(s, path, -ENAMETOOLONG);
+	else if (there || errno == ENOENT)
+		unread_forget(s, path);
+	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
+		if (look->jobs & s->attached & 1u << job)
+			report_passed(s, v, job, look);
+	}
 }
 
 /* Who asks about a path below a name that is gone is told about that path: the name's own removal
@@ -212,8 +226,10 @@ void look_name(struct source *s, struct view *v, struct bytes name, const struct
 	struct fingerprint seen;
 	struct stat st;
 
-	if (!at)
+	if (!at) {
+		look_too_long(s, v, look);
 		return;
+	}
 	if (fstatat(v->fd, at, &st, AT_SYMLINK_NOFOLLOW) != 0) {
 		if (errno != ENOENT) {
 			look_name_failed(s, v, -errno);

@@ -176,9 +176,6 @@ static void explain_troubles(struct source *s, struct buf *text)
 		buf_printf(text, "Mount points below the root are left alone (%s). ",
 		           s->mount_first);
 	unread_explain(s, text);
-	if (s->too_long)
-		buf_printf(text, "%llu entries cannot be replicated: path too long (%s). ",
-		           (unsigned long long)s->too_long, s->too_long_first);
 }
 
 void outbox_state(struct source *s)

@@ -1,7 +1,8 @@
 /*
  * What could not be read: directories that could not be opened, listed or searched, and names that
- * could not be examined, each with the reason. Nobody can say that a target has what is there, so a
- * barrier counts them (I2, I3).
+ * could not be examined, each with the reason. What has too long a path to be named to a target is
+ * among them, too. Nobody can say that a target has what is there, so a barrier counts them (I2,
+ * I3).
  *
  * A name leaves when it was read or is gone. What makes it readable need not raise an event here,
  * so each barrier and each crawl of the whole tree tries them again.
@@ -76,13 +77,32 @@ size_t unread_count(const struct source *s)
 	return HASH_COUNT(s->unread);
 }
 
+static void explain_some(const struct source *s, bool too_long, struct buf *text)
+{
+	const struct unread *first = NULL;
+	unsigned n = 0;
+
+	for (const struct unread *u = s->unread; u; u = u->hh.next) {
+		if ((u->error == -ENAMETOOLONG) != too_long)
+			continue;
+		first = first ? first : u;
+		n++;
+	}
+	if (!first)
+		return;
+	if (too_long)
+		buf_printf(text, "%u entries cannot be replicated: path too long (%.100s). ", n,
+		           path_show(first->path));
+	else
+		buf_printf(text, "%u entries cannot be read (%.100s: %.50s). ", n,
+		           path_show(first->path.n ? first->path : BYTES(".")),
+		           strerror(-first->error));
+}
+
 void unread_explain(const struct source *s, struct buf *text)
 {
-	if (s->unread)
-		buf_printf(text, "%u entries cannot be read (%.100s: %.50s). ",
-		           HASH_COUNT(s->unread),
-		           path_show(s->unread->path.n ? s->unread->path : BYTES(".")),
-		           strerror(-s->unread->error));
+	explain_some(s, false, text);
+	explain_some(s, true, text);
 }
 
 /* Only what is certain not to have changed stays without a look. */

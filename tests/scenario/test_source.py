@@ -230,6 +230,28 @@ def test_unreadable_directory_is_not_confirmed_until_it_can_be_read(box):
     assert ls.ask("status", "--check").returncode == 0
 
 
+def test_path_that_is_too_long_is_not_confirmed_until_it_is_gone(box):
+    src, copy = box.dir("src"), box.local()
+    box.write(src + "/f", b"1")
+    top = fd = os.open(src, os.O_RDONLY)
+    inner = []
+    for c in "abcdefghijklmnopq":
+        os.mkdir(c * 250, dir_fd=fd)
+        fd = os.open(c * 250, os.O_RDONLY, dir_fd=fd)
+        inner.append(fd)
+    ls = box.lockstep(src, [copy])
+    assert "1 entries cannot be replicated: path too long (aaa" in ls.remains(20)
+    verified = ls.ask("verify")
+    assert verified.returncode == EXIT_REMAINS and "path too long" in verified.stderr, verified
+    assert ls.ask("status", "--check").returncode == 1
+    os.rmdir("q" * 250, dir_fd=inner[-2])
+    for fd in (top, *inner):
+        os.close(fd)
+    ls.settle(20)
+    assert ls.ask("verify").returncode == 0
+    assert ls.ask("status", "--check").returncode == 0
+
+
 SWAPPER = """
 import ctypes, os, sys
 libc = ctypes.CDLL(None)
