@@ -301,7 +301,12 @@ static void await(struct live *l, int kind, uint64_t token)
 void live_barrier(struct live *l)
 {
 	source_want_barrier(l->source, ++l->token);
-	await(l, SOURCE_BARRIER, l->token);
+	live_await_barrier(l, l->token);
+}
+
+void live_await_barrier(struct live *l, uint64_t token)
+{
+	await(l, SOURCE_BARRIER, token);
 }
 
 void live_settle(struct live *l)

@@ -38,6 +38,8 @@ void live_start(struct live *l); /* also attaches job 0 */
 void live_stop(struct live *l);
 /* Takes letters until the barrier that is asked for now is answered. */
 void live_barrier(struct live *l);
+/* The same for one that was asked for with this token. */
+void live_await_barrier(struct live *l, uint64_t token);
 /* Barrier, and again while something had moved while it was "sent". */
 void live_settle(struct live *l);
 /* Takes letters until the source says this health. */

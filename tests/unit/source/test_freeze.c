@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "live.h"
+#include "source/hotlist.h"
 
 static bool own_mounts; /* we are in a mount namespace of our own */
 
@@ -389,6 +391,44 @@ static void inside_unwatchable(void **state)
 	live_stop(&l);
 }
 
+/* Nobody may ask who has a file open: not everything that has links or was moved is looked at from
+ * time to time for that, which would leave no room for what is known to be open. */
+static void inside_unleased(void **state)
+{
+	struct live l;
+	char name[32], other[32];
+
+	(void)state;
+	live_init(&l, NULL);
+	for (int i = 0; i < HOTLIST_MAX; i++) {
+		(void)snprintf(name, sizeof(name), "f%d", i);
+		put(&l, name, "1");
+	}
+	live_start(&l);
+	live_settle(&l);
+	int fd = open(at(&l, "mapped"), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	char *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(p != MAP_FAILED);
+	live_settle(&l);
+	for (int i = 0; i < HOTLIST_MAX; i++) {
+		(void)snprintf(name, sizeof(name), "f%d", i);
+		(void)snprintf(other, sizeof(other), "g%d", i);
+		assert_int_equal(link(at(&l, name), at(&l, other)), 0);
+	}
+	live_settle(&l);
+	live_forget(&l);
+	p[0] = 'x'; /* raises no event */
+	live_settle(&l);
+	assert_non_null(live_mark(&l, "mapped"));
+	assert_int_equal(munmap(p, 4096), 0);
+	assert_int_equal(close(fd), 0);
+	live_settle(&l);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
 static void inside_unreadable(void **state)
 {
 	struct live l;
@@ -512,6 +552,14 @@ static bool no_privileges(void)
 	return geteuid() != 0 || (setgid(65534) == 0 && setuid(65534) == 0);
 }
 
+static bool refuse(struct sock_filter *code, size_t n)
+{
+	struct sock_fprog program = {(unsigned short)n, code};
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
 static bool no_watches(void)
 {
 	struct sock_filter code[] = {
@@ -520,10 +568,28 @@ static bool no_watches(void)
 	        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
 	        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	struct sock_fprog program = {ARRAY_LEN(code), code};
 
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+	return refuse(code, ARRAY_LEN(code));
+}
+
+static bool no_leases(void)
+{
+	struct sock_filter code[] = {
+	        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fcntl, 0, 3),
+	        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+	        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, F_SETLEASE, 0, 1),
+	        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+	        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+
+	return refuse(code, ARRAY_LEN(code));
+}
+
+static void refused_leases_leave_room_for_what_is_known_to_be_open(void **state)
+{
+	(void)state;
+	run_inside("unleased", no_leases);
 }
 
 static void refused_watches_degrade_whatever_the_reason(void **state)
@@ -550,6 +616,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest unreadable[] = {cmocka_unit_test(inside_unreadable),
 	                                        cmocka_unit_test(inside_unread_barrier),
 	                                        cmocka_unit_test(inside_unread_gone)};
+	const struct CMUnitTest unleased[] = {cmocka_unit_test(inside_unleased)};
 	const struct CMUnitTest unwatchable[] = {cmocka_unit_test(inside_unwatchable)};
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(replaced_root_freezes_and_thaws_when_it_is_back),
@@ -562,12 +629,15 @@ int main(int argc, char **argv)
 	        cmocka_unit_test(directory_mounted_twice_is_mirrored_once),
 	        cmocka_unit_test(tree_of_the_same_names_is_told_from_the_known_one),
 	        cmocka_unit_test(refused_watches_degrade_whatever_the_reason),
+	        cmocka_unit_test(refused_leases_leave_room_for_what_is_known_to_be_open),
 	        cmocka_unit_test(watch_limit_degrades_and_is_healed_by_crawls),
 	        cmocka_unit_test(unreadable_directory_raises_no_deletions_and_is_counted),
 	};
 
 	if (argc > 1) {
 		cmocka_set_message_output(CM_OUTPUT_STDOUT);
+		if (strcmp(argv[1], "unleased") == 0)
+			return cmocka_run_group_tests(unleased, NULL, NULL);
 		if (strcmp(argv[1], "unwatchable") == 0)
 			return cmocka_run_group_tests(unwatchable, NULL, NULL);
 		return strcmp(argv[1], "limit") == 0

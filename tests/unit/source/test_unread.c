@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <cmocka.h>
@@ -10,6 +11,8 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "live.h"
+#include "source/inside.h"
+#include "source/listing.h"
 
 /* A chain of directories whose path has just room enough for the model, and for one short name. */
 enum { CHAIN = 16, LINK_BYTES = 250, NAME_BYTES = 200 };
@@ -118,11 +121,105 @@ static void directory_whose_path_becomes_too_long_counts_until_it_is_short(void 
 	live_stop(&l);
 }
 
+static struct stat removed;
+static _Atomic(struct live *) removing; /* until that is done */
+
+int __real_listing_read(struct listing *l, int dirfd);
+int __wrap_listing_read(struct listing *l, int dirfd);
+
+/* The directory is removed when it has been opened, and nobody hears of that. */
+int __wrap_listing_read(struct listing *l, int dirfd)
+{
+	struct live *live = atomic_load(&removing);
+	struct stat st;
+
+	if (live && fstat(dirfd, &st) == 0 && st.st_ino == removed.st_ino) {
+		source_test_stall(live->source, true);
+		drop(live, "d");
+		atomic_store(&removing, NULL);
+	}
+	return __real_listing_read(l, dirfd);
+}
+
+static void directory_removed_before_it_is_listed_is_not_unreadable(void **state)
+{
+	struct live l;
+	char out[128];
+
+	(void)state;
+	live_init(&l, NULL);
+	put(&l, "stays", "1");
+	live_start(&l);
+	live_settle(&l);
+	(void)snprintf(out, sizeof(out), "%s/d", l.outside);
+	make(&l, out);
+	assert_int_equal(stat(out, &removed), 0);
+	atomic_store(&removing, &l);
+	move(&l, out, "d");
+	while (atomic_load(&removing))
+		live_await_looked(&l, (source_look(l.source, 0, ++l.token, NULL, 0), l.token));
+	/* What was said when it was met. */
+	live_await_looked(&l, (source_look(l.source, 0, ++l.token, NULL, 0), l.token));
+	assert_int_equal(l.text[0], '\0');
+	source_test_stall(l.source, false);
+	live_settle(&l);
+	assert_int_equal(l.unreadable, 0);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
+/* In a tree where something new is always found it would let nobody go else. */
+static void barrier_waits_for_what_became_readable_and_not_for_what_came_after(void **state)
+{
+	struct mark after = {.path = BYTES("wide"), .scope = MARK_SUBTREE, .action = MARK_CONTENT};
+	struct live l;
+	struct chain c;
+	uint64_t token;
+
+	(void)state;
+	live_init(&l, NULL);
+	chain_make(&c, &l);
+	chain_put(&c, c.name);
+	make(&l, "wide");
+	make(&l, "wide/sub");
+	live_start(&l);
+	live_settle(&l);
+	assert_int_equal(l.unreadable, 1);
+	source_set_room(l.source, 0); /* no crawl goes on */
+	source_look(l.source, 0, ++l.token, NULL, 0);
+	live_await_looked(&l, l.token);
+	make(&l, "before");
+	live_await_mark(&l, "before", MARK_META);
+	source_want_barrier(l.source, token = ++l.token);
+	put(&l, "asked", "1");
+	live_await_mark(&l, "asked", MARK_QUICK);
+	live_forget(&l);
+	assert_int_equal(unlinkat(c.fd, c.name, 0), 0);
+	live_await_mark(&l, c.path, MARK_META); /* it is known to be gone */
+	(void)pthread_mutex_lock(&l.source->lock);
+	after.born = l.source->drain + 1;
+	(void)pthread_mutex_unlock(&l.source->lock);
+	put(&l, "later", "1");
+	live_await_mark(&l, "later", MARK_QUICK);
+	source_look(l.source, 0, ++l.token, &after, 1);
+	source_set_room(l.source, 1); /* enough for the crawl of before/, not for all of wide/ */
+	live_await_barrier(&l, token);
+	assert_int_equal(l.unreadable, 0);
+	source_set_room(l.source, SIZE_MAX);
+	live_settle(&l);
+	live_assert_equal(&l);
+	assert_int_equal(close(c.fd), 0);
+	live_stop(&l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(path_that_is_too_long_is_not_confirmed),
 	        cmocka_unit_test(directory_whose_path_becomes_too_long_counts_until_it_is_short),
+	        cmocka_unit_test(directory_removed_before_it_is_listed_is_not_unreadable),
+	        cmocka_unit_test(
+	                barrier_waits_for_what_became_readable_and_not_for_what_came_after),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
