@@ -40,6 +40,25 @@ static ssize_t commands_jobs(struct instance *in, const struct control_request *
 	return (ssize_t)n;
 }
 
+/* One that does not answer is not live, whatever it was when it last did. */
+static void status_of_tree(struct tree *t, struct status_tree *ret)
+{
+	bool stuck = tree_stuck(t, t->stuck, sizeof(t->stuck));
+
+	*ret = (struct status_tree){
+	        t->config->name,
+	        t->config->root,
+	        stuck && t->health == SOURCE_LIVE ? SOURCE_DEGRADED : t->health,
+	        stuck ? t->stuck : t->text,
+	        t->progress.crawling,
+	        t->progress.dirs,
+	        t->progress.entries,
+	        t->progress.overflows,
+	        t->progress.watches,
+	        t->progress.unreadable,
+	};
+}
+
 static void command_status(void *arg, const struct control_request *r, struct control_reply *reply)
 {
 	struct instance *in = arg;
@@ -60,16 +79,7 @@ static void command_status(void *arg, const struct control_request *r, struct co
 	{
 		if (input.tree_count == CONFIG_TREES_MAX)
 			break;
-		trees[input.tree_count++] = (struct status_tree){t->config->name,
-		                                                 t->config->root,
-		                                                 t->health,
-		                                                 t->text,
-		                                                 t->progress.crawling,
-		                                                 t->progress.dirs,
-		                                                 t->progress.entries,
-		                                                 t->progress.overflows,
-		                                                 t->progress.watches,
-		                                                 t->progress.unreadable};
+		status_of_tree(t, &trees[input.tree_count++]);
 		TREE_EACH_JOB(t, i, j)
 		{
 			struct status_job *s = &jobs[input.job_count];

@@ -416,7 +416,8 @@ void job_status(struct job *j, struct engine_status *ret)
 {
 	engine_status(j->engine, ret, instance_now());
 	if (!ret->text[0])
-		(void)crew_stuck(j, ret->text, sizeof(ret->text));
+		(void)(tree_stuck(j->tree, ret->text, sizeof(ret->text)) ||
+		       crew_stuck(j, ret->text, sizeof(ret->text)));
 }
 
 /* --- end --- */

@@ -42,6 +42,7 @@ struct tree {
 	uint64_t root_token;
 	enum source_health health;
 	char text[600];
+	char stuck[160];   /* space of a status: tree_stuck() */
 	char root_id[160]; /* of the root that is known now */
 	struct {
 		bool crawling;
@@ -143,6 +144,9 @@ int tree_start(struct instance *in, const struct config_tree *config, struct err
 void tree_close(struct tree *t); /* closes its jobs; unlinked and freed when they have ended */
 void tree_letter(struct tree *t, struct letter *letter); /* consumes it */
 void tree_want_root(struct tree *t);
+/* Its look thread has been at one thing for twice the shortest `timeout` of its jobs; says so in
+ * `text`. */
+bool tree_stuck(struct tree *t, char *text, size_t n);
 void tree_run_dirty(struct tree *t, int root_fd);
 void tree_job_gone(struct tree *t); /* a closing job has ended */
 

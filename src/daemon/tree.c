@@ -90,6 +90,22 @@ void tree_want_root(struct tree *t)
 	source_want_root(t->source, t->root_token);
 }
 
+bool tree_stuck(struct tree *t, char *text, size_t n)
+{
+	int64_t silent_ns = source_silent_ns(t->source, instance_now()), most_ns = INT64_MAX;
+
+	TREE_EACH_JOB(t, i, j)
+	{
+		if (2 * j->config->options.timeout_ns < most_ns)
+			most_ns = 2 * j->config->options.timeout_ns;
+	}
+	if (silent_ns < most_ns)
+		return false;
+	(void)snprintf(text, n, "the source's file system has not answered for %lld s",
+	               (long long)(silent_ns / NS_PER_S));
+	return true;
+}
+
 void tree_run_dirty(struct tree *t, int root_fd)
 {
 	TREE_EACH_JOB(t, i, j)

@@ -197,6 +197,7 @@ static void examine(struct source *s, struct crawl *c, struct listed *e)
 
 	e->state = LISTED_IGNORED;
 	s->entries_seen++;
+	lookthread_alive(s);
 	if (!at) {
 		look_too_long(s, &f->view, &look);
 		return;

@@ -14,6 +14,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include "base/fd.h"
 #include "source/backlog.h"
 #include "source/dirtab.h"
 #include "source/guard.h"
@@ -125,6 +126,8 @@ struct source {
 	size_t ntokens;
 	atomic_bool pressing; /* events or letters wait: a crawl gives way */
 	atomic_bool stall;    /* tests: the reader lets the queue fill up */
+	/* CLOCK_BOOTTIME: the look thread got on with something; 0: it waits for work. */
+	atomic_int_least64_t alive_ns;
 
 	/* Look thread. */
 	struct job jobs[SOURCE_JOBS_MAX];
@@ -182,6 +185,11 @@ void *reader_run(void *source);
 
 /* lookthread.c */
 void *lookthread_run(void *source);
+/* Before anything that a dead server may keep from returning. */
+static inline void lookthread_alive(struct source *s)
+{
+	atomic_store(&s->alive_ns, clock_boot_ns());
+}
 /* Carries out a look request, or holds it while frozen. */
 void lookthread_handle_look(struct source *s, struct inner *in);
 struct inner *inner_new(enum inner_kind kind);

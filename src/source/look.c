@@ -16,6 +16,7 @@ int look_open(struct source *s, uint32_t node, int flags, struct view *ret)
 	struct stat st;
 	int rc = dirtab_path(s->dirs, node, &s->path);
 
+	lookthread_alive(s);
 	if (rc != 0)
 		return rc == -ENOENT ? -EAGAIN : rc;
 	autoclose int fd =
@@ -226,6 +227,7 @@ void look_name(struct source *s, struct view *v, struct bytes name, const struct
 	struct fingerprint seen;
 	struct stat st;
 
+	lookthread_alive(s);
 	if (!at) {
 		look_too_long(s, v, look);
 		return;

@@ -405,10 +405,12 @@ void *lookthread_run(void *source)
 {
 	struct source *s = source;
 
+	lookthread_alive(s);
 	first_look(s);
 	for (;;) {
 		bool worked;
 
+		lookthread_alive(s);
 		atomic_store(&s->pressing, false);
 		serve_letters(s);
 		if (s->stopping)
@@ -420,7 +422,9 @@ void *lookthread_run(void *source)
 		if (s->nparked || (s->nlimbo && !crawl_any(s)))
 			reader_kick(s);
 		answer_barriers(s);
-		if (!worked)
-			(void)mailbox_wait(s->in, deadline(s));
+		if (worked)
+			continue;
+		atomic_store(&s->alive_ns, 0);
+		(void)mailbox_wait(s->in, deadline(s));
 	}
 }

@@ -156,6 +156,13 @@ int64_t source_racy_window_ns(const struct source *s)
 	return s->racy_window_ns;
 }
 
+int64_t source_silent_ns(struct source *s, int64_t now_ns)
+{
+	int64_t since_ns = atomic_load(&s->alive_ns);
+
+	return since_ns && since_ns < now_ns ? now_ns - since_ns : 0;
+}
+
 void source_attach(struct source *s, unsigned job, struct ledger *ledger)
 {
 	struct inner *in = inner_new(INNER_ATTACH);

@@ -114,6 +114,10 @@ int64_t source_racy_window_ns(const struct source *s);
  * of the one found at the start, it is the known root. */
 void source_expect(struct source *s, unsigned job, const char *root_id);
 
+/* How long the look thread has not got on with what it does; 0: it waits for work. A file system
+ * whose server does not answer holds it for as long. */
+int64_t source_silent_ns(struct source *s, int64_t now_ns);
+
 /* All of these post to the look thread and return at once. */
 /* From now on findings are compared with this ledger and posted for `job` (< SOURCE_JOBS_MAX). The
  * ledger must outlive source_detach() + its SOURCE_LOOKED answer (token). A crawl of the whole tree

@@ -252,6 +252,34 @@ def test_path_that_is_too_long_is_not_confirmed_until_it_is_gone(box):
     assert ls.ask("status", "--check").returncode == 0
 
 
+@pytest.mark.sandbox
+def test_source_whose_file_system_does_not_answer_is_named(box):
+    """A build whose threads wait in the kernel for ever says that all is well."""
+    src, copy = box.dir("src"), box.local()
+    box.fill(src, 20)
+    os.mkdir(src + "/hangs")
+    ls = box.lockstep(src, [copy], sets=["timeout=5s"]).settle()
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("there is no /dev/fuse")
+    fuse = os.open("/dev/fuse", os.O_RDWR)
+    try:
+        if not sandbox.mount_silent(fuse, src + "/hangs"):
+            pytest.skip("fuse cannot be mounted")
+        said = ls.until_text("has not answered", 30)
+        assert "the source's file system has not answered for" in said
+        tree = ls.tree()
+        assert tree["state"] == "degraded" and "has not answered for" in tree["text"]
+        check = ls.ask("status", "--check")
+        assert check.returncode == 1, check.stdout
+    finally:
+        os.close(fuse)  # ends it: everything there fails at once
+    assert sandbox.umount(src + "/hangs") == (0, "")
+    box.write(src + "/new", b"1")
+    ls.settle(20)
+    box.check_equal(src, copy)
+    assert ls.tree()["state"] == "live" and not ls.job()["text"]
+
+
 SWAPPER = """
 import ctypes, os, sys
 libc = ctypes.CDLL(None)

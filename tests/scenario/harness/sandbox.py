@@ -3,6 +3,7 @@
 A test marked `@pytest.mark.sandbox` is run by a second pytest inside `unshare`; where that is impossible it is skipped with
 the reason. Inside, loopback is up and all mounts vanish with the test."""
 
+import ctypes
 import fcntl
 import functools
 import os
@@ -52,6 +53,12 @@ def loopback_up():
 
 def mount(*args):
     subprocess.run(["mount", *args], check=True, stdin=subprocess.DEVNULL)
+
+
+def mount_silent(fd, path):
+    """A file system at `path` whose server, behind `fd` of /dev/fuse, never answers; False where there is none."""
+    options = f"fd={fd},rootmode=40000,user_id=0,group_id=0"
+    return ctypes.CDLL(None).mount(b"silent", os.fsencode(path), b"fuse", 0, options.encode()) == 0
 
 
 def umount_beneath(root):
