@@ -118,6 +118,11 @@ static int take_flag(struct cli_args *args, int argc, char **argv, int *i, struc
 			               flag->name, flag->value);
 		value = argv[++*i];
 	}
+	/* As by an unset variable: nothing is not the working directory. */
+	if (flag->value && value[0] == '\0' && flag >= cli_global_flags &&
+	    flag < cli_global_flags + cli_global_flag_count)
+		return err_set(err, EINVAL, "--%s is empty: --%s %s", flag->name, flag->name,
+		               flag->value);
 	if (args->given_count == CLI_GIVEN_MAX)
 		return err_set(err, E2BIG, "more than %d options", CLI_GIVEN_MAX);
 	set_flag(args, flag, value);

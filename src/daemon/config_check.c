@@ -1,6 +1,7 @@
 /*
- * Checks between values: nothing is mirrored into itself, no two jobs write the same place, and
- * neither state nor log lie in a tree, where each write of theirs would be a change.
+ * Checks between values: nothing is mirrored into itself, no two jobs write the same place, neither
+ * state nor log lie in a tree, where each write of theirs would be a change, and the state lies in
+ * no target.
  */
 #include <errno.h>
 #include <string.h>
@@ -78,7 +79,11 @@ static void check_source(const struct spot *s, const struct place *root,
 {
 	if (s->job->target.kind != TARGET_LOCAL)
 		return;
-	if (place_contains(root, &s->place))
+	if (place_contains(root, &s->place) && place_contains(&s->place, root))
+		config_problem(problems, s->job->file, s->job->line,
+		               "the target %s is its own source",
+		               path_show(bytes_of(s->job->target.path)));
+	else if (place_contains(root, &s->place))
 		config_problem(problems, s->job->file, s->job->line,
 		               "the target %s lies inside its own source %s",
 		               path_show(bytes_of(s->job->target.path)),
@@ -88,6 +93,23 @@ static void check_source(const struct spot *s, const struct place *root,
 		               "the source %s lies inside its own target %s",
 		               path_show(bytes_of(s->tree->root)),
 		               path_show(bytes_of(s->job->target.path)));
+}
+
+/* What the source has under that name would be written over the ledgers. */
+static void check_state(const struct config *c, const struct spot *s,
+                        struct config_problems *problems)
+{
+	struct place p;
+
+	if (s->job->target.kind != TARGET_LOCAL || !c->state_dir)
+		return;
+	place_init(&p, c->state_dir);
+	if (place_contains(&s->place, &p))
+		config_problem(problems, s->job->file, s->job->line,
+		               "the state directory %s lies inside the target %s: put it elsewhere",
+		               path_show(bytes_of(c->state_dir)),
+		               path_show(bytes_of(s->job->target.path)));
+	place_done(&p);
 }
 
 static void check_pair(const struct spot *a, const struct spot *b, struct config_problems *problems)
@@ -162,6 +184,7 @@ void config_check(const struct config *c, struct config_problems *problems)
 		place_done(&root);
 	}
 	for (size_t i = 0; i < n; i++) {
+		check_state(c, &spots[i], problems);
 		for (size_t j = i + 1; j < n; j++)
 			check_pair(&spots[i], &spots[j], problems);
 	}

@@ -290,6 +290,19 @@ static int parse_url(struct target *t, const char *scheme, const char *rest, str
 	return parse_module(t, *rest ? rest + 1 : rest, err);
 }
 
+/* user:password@host:... would read as a path at the host "user", and the password would stand in
+ * the arguments of ssh and in the log. A path that looks so can be written with "./" in front. */
+static bool holds_password(const char *text)
+{
+	const char *colon = strchr(text, ':'), *at = strrchr(text, '@'), *behind;
+
+	if (text[0] == '[' || !colon || !at || at < colon || colon[1] == ':' ||
+	    strncmp(colon + 1, "./", 2) == 0)
+		return false;
+	behind = at + strcspn(at, ":/");
+	return *behind == ':' && (colon[1] != '/' || behind[1] == ':');
+}
+
 /* [user@]host::module/path and [user@]host:path */
 static int parse_colon(struct target *t, const char *text, struct err *err)
 {
@@ -297,6 +310,12 @@ static int parse_colon(struct target *t, const char *text, struct err *err)
 	size_t hex;
 	int rc = 0;
 
+	if (holds_password(text))
+		return err_set(err, EINVAL,
+		               "a password in the address is refused: write %s%s and put the "
+		               "password into a file of mode 0600, named by password_file",
+		               path_show((struct bytes){text, strcspn(text, ":")}),
+		               path_show(bytes_of(strrchr(text, '@'))));
 	if (at && at < text + strcspn(text, ":/[")) {
 		rc = parse_user(t, (struct bytes){text, (size_t)(at - text)}, err);
 		rest = at + 1;

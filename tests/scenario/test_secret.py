@@ -117,9 +117,11 @@ def test_password_file_that_must_not_be_used_is_refused(box, spoil, words):
     assert os.listdir(server.path) == []
 
 
-def test_password_in_a_target_is_refused_and_not_repeated(box):
-    """A build that takes user:password@host shows the password in every argument list and log."""
+@pytest.mark.parametrize("target", ("rsync://backup:{}@127.0.0.1:1/m/", "backup:{}@127.0.0.1::m/", "backup:{}@127.0.0.1:/m/"))
+def test_password_in_a_target_is_refused_and_not_repeated(box, target):
+    """A build that takes user:password@host, or takes it for a path at the host "user", shows the password in every argument
+    list and log."""
     from harness.daemon import command
-    done = command("run", box.dir("src"), f"rsync://backup:{PASSWORD}@127.0.0.1:1/m/", "--state", box.path("state"))
+    done = command("run", box.dir("src"), target.format(PASSWORD), "--state", box.path("state"))
     assert done.returncode not in (0, -6, -11)
     assert "password" in done.stderr and PASSWORD not in done.stderr + done.stdout

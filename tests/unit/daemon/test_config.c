@@ -253,6 +253,14 @@ static const struct mistake {
         {"[tree a]\nroot = /a\ntarget = rsync://u:pw@h/m\n",
          "%/lockstep.conf:3: target: a password in the address is refused: write rsync://u@h/m and "
          "put the password into a file of mode 0600, named by password_file"},
+        {"[tree a]\nroot = /a\ntarget = u:pw@h::m\n",
+         "%/lockstep.conf:3: target: a password in the address is refused: write u@h::m and "
+         "put the password into a file of mode 0600, named by password_file"},
+        {"[tree a]\nroot = %/src\ntarget = %/src\n",
+         "%/lockstep.conf:3: the target %/src is its own source"},
+        {"[tree a]\nroot = /a\ntarget = %\n",
+         "%/lockstep.conf:3: the state directory %/state lies inside the target %: put it "
+         "elsewhere"},
         {"[tree a]\nroot = /a\ntarget = /a/b\n",
          "%/lockstep.conf:3: the target /a/b lies inside its own source /a"},
         {"[tree a]\nroot = /a/b\ntarget = /a\n",
