@@ -40,6 +40,13 @@ static void append_text(struct err *e, const char *more)
 	trim_cut_character(e->text);
 }
 
+const char *err_stop(const char *text)
+{
+	size_t n = strlen(text);
+
+	return n > 0 && strchr(".?!", text[n - 1]) ? "" : ".";
+}
+
 int err_set(struct err *e, int code, const char *fmt, ...)
 {
 	va_list ap;

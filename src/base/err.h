@@ -21,6 +21,9 @@ int err_errno(struct err *e, int code, const char *fmt, ...) __attribute__((form
 /* Puts context and ": " in front of the text; returns -e->code. `e` may be NULL (returns -EIO). */
 int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* What ends `text` as a sentence before another: "." or nothing. */
+const char *err_stop(const char *text);
+
 #if defined(__clang_analyzer__) && !defined(ERR_C)
 /* What clang's analyzer cannot see from outside err.c: the result is negative, so that a caller
  * that goes on after 0 has its values. */

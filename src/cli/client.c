@@ -18,6 +18,10 @@
 
 #define ANSWER_MAX (64u << 20)
 
+/* A job that does not exist; a configuration that cannot be taken. */
+#define HTTP_UNKNOWN 404
+#define HTTP_MISTAKE 422
+
 struct client {
 	CURL *curl;
 	char *path;       /* for people */
@@ -253,7 +257,7 @@ int client_once(const struct cli_args *args, enum control_verb verb, json_t *bod
 		const char *text = json_string_value(json_object_get(answer, "error"));
 
 		cli_complain("%s", text ? text : "the daemon refuses");
-		code = CLI_FAILURE;
+		code = http == HTTP_UNKNOWN || http == HTTP_MISTAKE ? CLI_USAGE : CLI_FAILURE;
 	}
 	if (ret_code)
 		*ret_code = http;

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -5,6 +6,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "base/path.h"
 #include "cli/client.h"
 #include "cli/show.h"
 
@@ -24,6 +26,28 @@ static int flush(struct buf *out, int code)
 	return ok ? code : CLI_FAILURE;
 }
 
+/* The status of the jobs that were named, or of all. */
+static int ask(struct client *client, const struct cli_args *args, json_t **ret, struct err *err)
+{
+	const char *unknown = NULL;
+	long http = 0;
+	int code = client_ask(client, CONTROL_STATUS, NULL, ANSWER_MS, ret, &http, err);
+
+	if (code == CLI_OK && http != 200) {
+		json_decref(TAKE(*ret));
+		(void)err_set(err, EPROTO, "the daemon refuses");
+		return CLI_FAILURE;
+	}
+	if (code == CLI_OK)
+		unknown = show_select(*ret, args->words, args->word_count);
+	if (!unknown)
+		return code;
+	json_decref(TAKE(*ret));
+	(void)err_set(err, ENOENT, "no job is named %s; see: lockstep status",
+	              path_show(bytes_of(unknown)));
+	return CLI_USAGE;
+}
+
 static int check_for_monitoring(const struct cli_args *args)
 {
 	struct show_limits limits;
@@ -31,7 +55,6 @@ static int check_for_monitoring(const struct cli_args *args)
 	struct err err = {0};
 	json_t *status = NULL;
 	struct buf out;
-	long http = 0;
 	int code;
 
 	if (cli_duration_ms(args, "lag-warn", LAG_WARN_MS, &limits.warn_ms) < 0 ||
@@ -39,14 +62,13 @@ static int check_for_monitoring(const struct cli_args *args)
 		return NAGIOS_UNKNOWN;
 	code = client_open(&client, args);
 	if (code == CLI_OK)
-		code = client_ask(client, CONTROL_STATUS, NULL, ANSWER_MS, &status, &http, &err);
+		code = ask(client, args, &status, &err);
 	client_close(client);
-	if (code != CLI_OK || http != 200) {
+	if (code != CLI_OK) {
 		bool down = code == CLI_NO_DAEMON || code == CLI_TIMEOUT;
 
 		printf("LOCKSTEP %s - %s\n", down ? "CRITICAL" : "UNKNOWN",
 		       err.text[0] ? err.text : "no daemon can be reached");
-		json_decref(status);
 		return down ? NAGIOS_CRITICAL : NAGIOS_UNKNOWN;
 	}
 	buf_init(&out, 1 << 20);
@@ -55,11 +77,10 @@ static int check_for_monitoring(const struct cli_args *args)
 	return flush(&out, code);
 }
 
-static int unknown_job(struct buf *out)
+static void print_json(json_t *status)
 {
-	buf_done(out);
-	cli_complain("there is no job of that name; \"lockstep status\" lists them");
-	return CLI_USAGE;
+	(void)json_dumpf(status, stdout, JSON_INDENT(2));
+	(void)putchar('\n');
 }
 
 static int watch(const struct cli_args *args, struct client *client)
@@ -70,24 +91,14 @@ static int watch(const struct cli_args *args, struct client *client)
 	int64_t before_ns = 0;
 	int code;
 
-	for (;;) {
-		int64_t now_ns;
+	while ((code = ask(client, args, &status, &err)) == CLI_OK) {
+		int64_t now_ns = clock_boot_ns();
 		struct buf out;
-		long http;
 
-		code = client_ask(client, CONTROL_STATUS, NULL, ANSWER_MS, &status, &http, &err);
-		if (code != CLI_OK)
-			break;
-		now_ns = clock_boot_ns();
 		buf_init(&out, 1 << 20);
 		if (terminal) /* home, draw, clear what is left of the last picture */
 			buf_add_bytes(&out, BYTES("\033[H\033[2J"));
-		if (!show_status(&out, status, previous, (double)(now_ns - before_ns) / 1e9,
-		                 args->words, args->word_count)) {
-			json_decref(status);
-			json_decref(previous);
-			return unknown_job(&out);
-		}
+		show_status(&out, status, previous, (double)(now_ns - before_ns) / 1e9);
 		json_decref(previous);
 		previous = TAKE(status);
 		before_ns = now_ns;
@@ -101,32 +112,37 @@ static int watch(const struct cli_args *args, struct client *client)
 	return code;
 }
 
-int cmd_status(const struct cli_args *args)
+static int once(const struct cli_args *args, struct client *client)
 {
 	json_t *status = NULL;
+	struct err err = {0};
 	struct buf out;
+	int code = ask(client, args, &status, &err);
+
+	if (code != CLI_OK) {
+		cli_complain("%s", err.text);
+		return code;
+	}
+	buf_init(&out, 1 << 20);
+	if (cli_given(args, "json"))
+		print_json(status);
+	else
+		show_status(&out, status, NULL, 0);
+	json_decref(status);
+	return flush(&out, code);
+}
+
+int cmd_status(const struct cli_args *args)
+{
+	struct client *client;
 	int code;
 
 	if (cli_given(args, "check"))
 		return check_for_monitoring(args);
-	if (cli_given(args, "watch")) {
-		struct client *client;
-
-		code = client_open(&client, args);
-		if (code == CLI_OK) {
-			code = watch(args, client);
-			client_close(client);
-		}
+	code = client_open(&client, args);
+	if (code != CLI_OK)
 		return code;
-	}
-	code = client_once(args, CONTROL_STATUS, NULL, ANSWER_MS, &status, NULL);
-	if (code != CLI_OK || cli_given(args, "json")) {
-		json_decref(status);
-		return code;
-	}
-	buf_init(&out, 1 << 20);
-	if (!show_status(&out, status, NULL, 0, args->words, args->word_count))
-		code = unknown_job(&out);
-	json_decref(status);
-	return code == CLI_OK ? flush(&out, code) : code;
+	code = cli_given(args, "watch") ? watch(args, client) : once(args, client);
+	client_close(client);
+	return code;
 }

@@ -61,6 +61,12 @@ static int ask(const struct cli_args *args, enum control_verb verb, json_t *body
 		json_decref(body);
 		return CLI_USAGE;
 	}
+	if (cli_given(args, "timeout") && timeout_ms == 0) {
+		cli_complain("--timeout: 0 leaves no time for an answer; without --timeout there "
+		             "is no limit");
+		json_decref(body);
+		return CLI_USAGE;
+	}
 	if (cli_given(args, "timeout"))
 		(void)json_object_set_new(body, "timeout_ms", json_integer(timeout_ms));
 	code = client_once(args, verb, body, cli_given(args, "timeout") ? timeout_ms + GRACE_MS : 0,

@@ -221,29 +221,55 @@ static bool wanted(json_t *job, const char *const *jobs, size_t n)
 		if (strcmp(text(job, "name"), jobs[i]) == 0)
 			return true;
 	}
-	return n == 0;
+	return false;
 }
 
-bool show_status(struct buf *out, json_t *status, json_t *previous, double seconds,
-                 const char *const *jobs, size_t job_count)
+static bool has_tree(json_t *jobs, const char *tree)
+{
+	size_t i;
+	json_t *j;
+
+	json_array_foreach(jobs, i, j)
+	{
+		if (strcmp(text(j, "tree"), tree) == 0)
+			return true;
+	}
+	return false;
+}
+
+const char *show_select(json_t *status, const char *const *jobs, size_t n)
+{
+	json_t *all = json_object_get(status, "jobs");
+	json_t *trees = json_object_get(status, "trees");
+
+	for (size_t i = 0; i < n; i++) {
+		if (!find_job(status, jobs[i]))
+			return jobs[i];
+	}
+	for (size_t i = json_array_size(all); n > 0 && i-- > 0;) {
+		if (!wanted(json_array_get(all, i), jobs, n))
+			(void)json_array_remove(all, i);
+	}
+	for (size_t i = json_array_size(trees); n > 0 && i-- > 0;) {
+		if (!has_tree(all, text(json_array_get(trees, i), "name")))
+			(void)json_array_remove(trees, i);
+	}
+	return NULL;
+}
+
+void show_status(struct buf *out, json_t *status, json_t *previous, double seconds)
 {
 	size_t i;
 	json_t *job;
 
-	for (i = 0; i < job_count; i++) {
-		if (!find_job(status, jobs[i]))
-			return false;
-	}
 	buf_printf(out, "%-16s %-10s %7s %8s %6s %7s %6s %12s\n", "JOB", "STATE", "LAG", "FILES",
 	           "BYTES", previous ? "RATE" : "SENT", "FAILED", "CONFIRMED");
 	json_array_foreach(json_object_get(status, "jobs"), i, job)
 	{
-		if (wanted(job, jobs, job_count))
-			add_job(out, status, job,
-			        previous ? find_job(previous, text(job, "name")) : NULL, seconds);
+		add_job(out, status, job, previous ? find_job(previous, text(job, "name")) : NULL,
+		        seconds);
 	}
 	add_trees(out, status);
-	return true;
 }
 
 /* 0, 1 or 2 for one job, with the reason. */
@@ -253,7 +279,7 @@ static int judge(json_t *job, struct show_limits limits, struct buf *why)
 	int64_t lag = number(job, "lag_ms");
 	int level = 0;
 
-	if (lag >= limits.warn_ms) {
+	if (lag >= limits.warn_ms || lag >= limits.critical_ms) {
 		level = lag >= limits.critical_ms ? 2 : 1;
 		buf_printf(why, "%s%s lags ", why->n ? "; " : "", name_of(job, "name"));
 		show_time(why, lag);
@@ -335,8 +361,11 @@ static void add_hold(struct buf *out, json_t *hold, const char *indent)
 	int64_t rest = number(hold, "count") - (int64_t)json_array_size(paths);
 	size_t i;
 
-	buf_printf(out, "%s%" PRId64 "  %s: %" PRId64 " entries, %s\n", indent, number(hold, "id"),
-	           name_of(hold, "job"), number(hold, "count"), text(hold, "rule"));
+	buf_printf(out,
+	           "%s%" PRId64 "  %s: %" PRId64
+	           " deletions wait; with them the target would lose, within 10 minutes, %s\n",
+	           indent, number(hold, "id"), name_of(hold, "job"), number(hold, "count"),
+	           text(hold, "rule"));
 	json_array_foreach(paths, i, p) buf_printf(out, "%s     %s\n", indent, name(p));
 	if (rest > 0)
 		buf_printf(out, "%s     and %" PRId64 " more\n", indent, rest);
@@ -400,11 +429,11 @@ void show_remaining(struct buf *out, json_t *answer)
 	json_array_foreach(json_object_get(answer, "jobs"), i, j)
 	{
 		buf_printf(out,
-		           "%s: %s%s%s, %" PRId64 " pending, %" PRId64 " failed, %" PRId64
-		           " held\n",
-		           name_of(j, "job"), text(j, "state"), text(j, "text")[0] ? ": " : "",
-		           text(j, "text"), number(j, "pending"), number(j, "failed"),
-		           number(j, "held"));
+		           "%s: %s, %" PRId64 " pending, %" PRId64 " failed, %" PRId64
+		           " held%s%s\n",
+		           name_of(j, "job"), text(j, "state"), number(j, "pending"),
+		           number(j, "failed"), number(j, "held"), text(j, "text")[0] ? ": " : "",
+		           text(j, "text"));
 		json_array_foreach(json_object_get(j, "failures"), k, f)
 		{
 			buf_add_bytes(out, BYTES("    failed: "));

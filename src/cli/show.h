@@ -11,10 +11,11 @@ struct show_limits {
 	int64_t warn_ms, critical_ms;
 };
 
-/* `previous` (may be NULL) is the status `seconds` ago: then rates are shown instead of sums.
- * Only the jobs named (none: all). False: one of them does not exist. */
-bool show_status(struct buf *out, json_t *status, json_t *previous, double seconds,
-                 const char *const *jobs, size_t job_count);
+/* Leaves only these jobs (n = 0: all) and their trees in the status. The first name that is no job,
+ * with nothing taken out, or NULL. */
+const char *show_select(json_t *status, const char *const *jobs, size_t n);
+/* `previous` (may be NULL) is the status `seconds` ago: then rates are shown instead of sums. */
+void show_status(struct buf *out, json_t *status, json_t *previous, double seconds);
 /* One line and 0, 1 or 2, as Nagios wants it. */
 int show_check(struct buf *out, json_t *status, struct show_limits limits);
 void show_held(struct buf *out, json_t *held);

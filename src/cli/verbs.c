@@ -7,7 +7,7 @@
 const struct cli_exit_code cli_exit_codes[] = {
         {CLI_OK, "done; everything is as it should be"},
         {CLI_FAILURE, "it failed; the reason is on standard error"},
-        {CLI_USAGE, "wrong usage or configuration; nothing was touched"},
+        {CLI_USAGE, "wrong usage or configuration, or no such job; nothing was touched"},
         {CLI_STUCK,
          "only failed, held, paused or unreadable items remain (wait, verify, run --once)"},
         {CLI_TIMEOUT, "the time given by --timeout has passed"},
@@ -61,7 +61,8 @@ const struct cli_verb cli_verbs[] = {
          "Prints what would be done: trees, targets, values that differ from the defaults. Checks "
          "paths and overlaps, compares the directories with the limit of inotify watches, logs in "
          "at each "
-         "target and makes a trial write there, which is taken back.",
+         "target and makes a trial write there, which is taken back, down to the empty directory "
+         ".lockstep.",
          {{"offline", 0, NULL, "do not contact the targets"},
           {"set", 0, "KEY=VALUE", "as for run"}},
          0,
@@ -78,7 +79,7 @@ const struct cli_verb cli_verbs[] = {
          "last confirmed. Below it what keeps a job from being live.\n\n"
          "With --check it prints one line for Nagios and exits with 0 (ok), 1 (warning), 2 "
          "(critical) "
-         "or 3 (unknown).",
+         "or 3 (unknown). With JOB all forms tell of these jobs only.",
          {{"watch", 'w', NULL, "redraw every second"},
           JSON,
           {"check", 0, NULL, "one line and an exit code for monitoring"},
@@ -104,8 +105,9 @@ const struct cli_verb cli_verbs[] = {
          "[JOB...]",
          "compare the targets with the source",
          "Compares the targets themselves with the source: size and times in the receiver's quick "
-         "check, with --checksum the contents.",
-         {{"repair", 0, NULL, "send what differs"},
+         "check, with --checksum the contents. Ends with 1 when they differ, extras included.",
+         {{"repair", 0, NULL,
+           "send what differs instead of listing it, and wait for it; extras stay"},
           {"checksum", 0, NULL, "read and compare the contents"},
           TIMEOUT,
           JSON},
@@ -134,9 +136,9 @@ const struct cli_verb cli_verbs[] = {
         {"approve",
          "ID [JOB]",
          "let a held set go",
-         "Approves exactly the set with this number (see held). ID 0 accepts a source or target "
-         "that is "
-         "not the known one.",
+         "Approves exactly the set with this number (see held). Sets are numbered within a job: "
+         "where several jobs hold one of that number JOB is needed. ID 0 accepts a source or "
+         "target that is not the known one; without JOB wherever that is waited for.",
          {JSON},
          1,
          2,

@@ -200,12 +200,50 @@ static int command_approve_job(struct job *j, const struct control_request *r)
 	return done;
 }
 
+static bool commands_is_hold(const struct engine_hold *h, void *arg)
+{
+	unsigned *id = arg;
+
+	if (h->id == *id)
+		*id = 0;
+	return *id != 0;
+}
+
+/* Sets are numbered within a job: a number that several have names none of them. */
+static bool command_is_ambiguous(struct job *const *jobs, ssize_t n, unsigned id,
+                                 struct control_reply *reply)
+{
+	struct buf names;
+	unsigned found = 0;
+
+	buf_init(&names, 400);
+	for (ssize_t i = 0; i < n && id; i++) {
+		unsigned wanted = id;
+
+		engine_each_hold(jobs[i]->engine, commands_is_hold, &wanted);
+		if (wanted == 0)
+			buf_printf(&names, "%s%s", found++ ? ", " : "", jobs[i]->config->name);
+	}
+	if (found > 1)
+		control_reply_error(reply, 409,
+		                    "%u jobs hold a set %u (%.*s): say which: lockstep approve %u "
+		                    "JOB",
+		                    found, id, (int)names.n, names.p, id);
+	buf_done(&names);
+	return found > 1;
+}
+
 static void command_approve(void *arg, const struct control_request *r, struct control_reply *reply)
 {
 	struct job **jobs;
 	ssize_t n = commands_jobs(arg, r, reply, &jobs);
-	json_t *names = json_array();
+	json_t *names;
 
+	if (n > 1 && command_is_ambiguous(jobs, n, (unsigned)r->id, reply)) {
+		free(jobs);
+		return;
+	}
+	names = json_array();
 	for (ssize_t i = 0; i < n; i++) {
 		if (command_approve_job(jobs[i], r) == 0) {
 			(void)json_array_append_new(names, json_string(jobs[i]->config->name));
@@ -217,7 +255,7 @@ static void command_approve(void *arg, const struct control_request *r, struct c
 			control_reply_send(reply, 200, json_pack("{s:O}", "approved", names));
 		else
 			control_reply_error(
-			        reply, 404,
+			        reply, 409,
 			        "nothing is held under that number; see: lockstep held");
 		free(jobs);
 	}
@@ -293,11 +331,13 @@ static void command_verify(void *arg, const struct control_request *r, struct co
 static void command_reload(void *arg, const struct control_request *r, struct control_reply *reply)
 {
 	struct err err = {0};
+	int rc = reload_apply(arg, reply, &err);
 
 	(void)r;
-	if (reload_apply(arg, reply, &err) < 0)
-		control_reply_error(reply, 409, "%s. The old configuration stays in force",
-		                    err.text);
+	if (rc < 0)
+		control_reply_error(reply, rc == -EBUSY ? 409 : 422,
+		                    "%s%s The old configuration stays in force", err.text,
+		                    err_stop(err.text));
 }
 
 static void command_stop(void *arg, const struct control_request *r, struct control_reply *reply)

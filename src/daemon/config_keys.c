@@ -44,7 +44,8 @@ const struct config_key config_keys[] = {
                  "path. "
                  "IPv6 addresses stand in brackets. In a tree it may be repeated: each line is a "
                  "job, "
-                 "named TREE.1, TREE.2 and so on. A [target NAME] section has exactly one."},
+                 "named TREE.1, TREE.2 and so on. A [target NAME] section has exactly one. A local "
+                 "directory must exist; elsewhere the receiver makes the last part of the path."},
         {"tree", .sections = CONFIG_TARGET, .of = CONFIG_OF_NOTHING, .type = CONFIG_STRING,
          .example = "uploads",
          .help = "The tree that this target belongs to. Without it: the tree section before it in "
@@ -117,7 +118,9 @@ const struct config_key config_keys[] = {
          .help = "What is kept besides names, types and content, separated by commas: mode, owner, "
                  "group, times, links (hard links), devices (device nodes and special files); or "
                  "none. "
-                 "What a target cannot keep is found out at first contact and shown by status."},
+                 "What a receiver cannot keep it leaves out without a word, and neither status nor "
+                 "verify can tell: owners where it runs as a plain user, the text of symbolic "
+                 "links that an rsync daemon munges."},
         {"numeric_ids", ANYWHERE, JOB(numeric_ids), .type = CONFIG_BOOL, .preset = "no",
          .example = "yes", .help = "Keep owners and groups by number instead of by name."},
         {"chown", ANYWHERE, JOB(chown), .type = CONFIG_OWNER, .example = "www-data:www-data",

@@ -211,15 +211,18 @@ static bool job_forget_excluded(struct bytes name, const struct belief *belief, 
 
 static void job_hold(struct job *j)
 {
-	const char *why = NULL;
+	const char *what = NULL;
+	autofree char *why = NULL;
 
 	if (j->foreign & LEDGER_FOUND_ROOT_CHANGED)
-		why = "the tree's root is another file system or directory than the one this "
-		      "target was filled from. Nothing is sent or deleted. If that is intended: "
-		      "lockstep approve 0";
+		what = "the tree's root is another file system or directory than the one this "
+		       "target was filled from";
 	else if (j->foreign & LEDGER_FOUND_TARGET_CHANGED)
-		why = "the configuration names another target than before. Nothing is sent or "
-		      "deleted. If that is intended: lockstep approve 0";
+		what = "the configuration names another target than before";
+	if (what)
+		why = mem_printf("%s. Nothing is sent or deleted. If that is intended: lockstep "
+		                 "approve 0 %s",
+		                 what, j->config->name);
 	engine_set_held(j->engine, why, instance_now());
 }
 

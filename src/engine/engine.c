@@ -155,8 +155,8 @@ void engine_trouble(struct engine *e, enum trouble t, struct bytes text, int64_t
 	(void)snprintf(e->text, sizeof(e->text), "%.*s", (int)shown.n, shown.n ? shown.p : "");
 	buf_done(&shown);
 	engine_say(e, LOG_WARN, "target.trouble",
-	           "trouble=%s %s. %zu entries wait; retrying in %lld s", trouble_word(t), e->text,
-	           pathset_pending(e->set) + pathset_in_flight(e->set),
+	           "trouble=%s %s%s %zu entries wait; retrying in %lld s", trouble_word(t), e->text,
+	           err_stop(e->text), pathset_pending(e->set) + pathset_in_flight(e->set),
 	           (long long)((e->retry_ns - now_ns + NS_PER_S / 2) / NS_PER_S));
 }
 

@@ -78,8 +78,8 @@ void hold_add(struct engine *e, struct batch *b, const char *rule, int64_t now_n
 	engine_say(
 	        e, LOG_WARN, "brake.held",
 	        "id=%u %zu deletions are held (%s). See: lockstep held. To let them go: lockstep "
-	        "approve %u",
-	        h->id, h->count, rule, h->id);
+	        "approve %u %s",
+	        h->id, h->count, rule, h->id, e->config.job);
 }
 
 bool hold_has(const struct engine *e, struct bytes path)

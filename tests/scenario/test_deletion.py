@@ -115,6 +115,29 @@ def test_mass_deletion_held_creations_flow_approve_lets_go(box):
     assert ls.job()["held"] == 0
 
 
+def test_approve_without_a_job_lets_no_set_go_that_has_its_number_in_another(box):
+    """A build that numbers sets within a job, and takes a bare number for all of them, deletes what nobody has looked at."""
+    src, one, two = box.dir("src"), box.local("one"), box.local("two")
+    box.fill(src, 10)
+    ls = box.lockstep(src, [one, two], sets=["brake_files=1", "brake_percent=1"]).settle()
+    ls.ask("pause")
+    for n in range(5):
+        os.unlink(f"{src}/d000/f{n:05}")
+    ls.remains(20)
+    ls.ask("resume")
+    ls.remains(20)
+    done = ls.ask("approve", "1")
+    assert done.returncode == 1 and "main.1" in done.stderr and "main.2" in done.stderr and "lockstep approve 1 JOB" in done.stderr, done
+    assert ls.job("main.1")["held"] > 0 and ls.job("main.2")["held"] > 0
+    assert ls.ask("approve", "1", "main.1").returncode == 0
+    ls.settle(10, "main.1")
+    assert ls.job("main.2")["held"] > 0
+    assert ls.ask("approve", "1").returncode == 0, "only one is left under that number"
+    ls.settle()
+    for t in (one, two):
+        box.check_equal(src, t)
+
+
 def test_mass_deletion_undone_leaves_the_held_set_by_itself(box):
     """A build that keeps the list of deletions deletes, once approved, what has reappeared."""
     src, server = box.dir("src"), box.rsyncd()

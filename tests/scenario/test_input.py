@@ -1,11 +1,12 @@
 """Bad input of every kind: a clear error, a documented exit code, nothing touched."""
 
+import json
 import os
 import shutil
 
 import pytest
 from harness import snapshot
-from harness.daemon import command
+from harness.daemon import EXIT_USAGE, command
 
 EXIT_CODES = range(1, 65)
 
@@ -107,7 +108,9 @@ def test_configuration_missing_or_a_directory(box):
     ["run", "{src}", "{src}"], ["run", "{src}", "{src}/d000"], ["run", "{src}/d000", "{src}"],
     ["run", "{src}", "{dst}", "{dst}"], ["run", "{src}", "{dst}", "{dst}/foreign"], ["run", "{src}/nosuch", "{dst}"],
     ["run", "{src}/d000/f00000", "{dst}"], ["run", "{src}", "{dst}/nosuch"], ["run", "{src}", "{dst}", "--state", "{src}/state"],
-    ["run", "{src}", "{dst}/foreign/d000/f00000"],
+    ["run", "{src}", "{dst}/foreign/d000/f00000"], ["run", "{src}", "{dst}", "--state", "{dst}/state"],
+    ["run", "{src}", "{dst}", "--state", ""], ["run", "{src}", "{dst}", "--name", ""], ["--state", "", "status"],
+    ["wait", "--timeout", "0"],
 ])
 def test_command_line_that_is_wrong_touches_nothing(place, args):
     """A build that takes an empty or overlapping path at its word deletes a home directory."""
@@ -143,9 +146,28 @@ def test_verbs_without_a_daemon_say_so(box):
 def test_unknown_job_and_id_are_named(box):
     """A build that ignores a misspelt job name says that all is well."""
     ls = box.lockstep(box.dir("src"), [box.local()]).settle()
-    for verb in (["wait", "nosuch.1"], ["pause", "nosuch.1"], ["resume", "nosuch.1"], ["verify", "nosuch.1"]):
-        refused(ls.ask(*verb), "nosuch.1")
+    for verb in (["wait", "nosuch.1"], ["pause", "nosuch.1"], ["resume", "nosuch.1"], ["verify", "nosuch.1"], ["retry", "nosuch.1"],
+                 ["approve", "1", "nosuch.1"], ["status", "nosuch.1"], ["status", "--json", "nosuch.1"], ["status", "-w", "nosuch.1"]):
+        done = ls.ask(*verb)
+        refused(done, "nosuch.1")
+        assert done.returncode == EXIT_USAGE and not done.stdout, (verb, done)
+    done = ls.ask("status", "--check", "nosuch.1")
+    assert done.returncode == 3 and done.stdout.startswith("LOCKSTEP UNKNOWN") and "nosuch.1" in done.stdout
     refused(ls.ask("approve", "999999"))
+
+
+def test_status_of_one_job_leaves_the_others_out(box):
+    """A build that ignores the name watches another job than the one that was asked for."""
+    src, good, gone = box.dir("src"), box.local("good"), box.local("gone")
+    conf = box.config(f"[tree t]\nroot = {src}\ntarget = {good.path}\n[target far]\ntarget = {gone.path}\nrequire_mount = yes\n")
+    ls = box.lockstep(config=conf)
+    ls.settle(10, "t.1")
+    ls.until_text("nothing is mounted", name="far")
+    assert [j["name"] for j in json.loads(ls.ask("status", "--json", "t.1").stdout)["jobs"]] == ["t.1"]
+    assert "far" not in ls.ask("status", "t.1").stdout
+    done = ls.ask("status", "--check", "t.1")
+    assert done.returncode == 0 and "far" not in done.stdout, done.stdout
+    assert ls.ask("status", "--check").returncode == 1
 
 
 def test_help_and_version_work_without_anything(box):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from harness import diff, ended, proc
-from harness.daemon import BINARY, EXIT_REMAINS, EXIT_RUNNING, command
+from harness.daemon import BINARY, EXIT_REMAINS, EXIT_RUNNING, EXIT_USAGE, command
 
 
 def conf_text(src, *targets, more=""):
@@ -192,7 +192,8 @@ def test_reload_of_a_bad_configuration_leaves_the_old_one_running(box):
     ls = box.lockstep(config=conf).settle()
     box.config(conf_text(src, one.path, more="exlude = x\n"))
     done = ls.ask("reload")
-    assert done.returncode != 0 and f"{conf}:4" in done.stderr and "exclude" in done.stderr
+    assert done.returncode == EXIT_USAGE and f"{conf}:4" in done.stderr and "exclude" in done.stderr
+    assert '"exclude"? The old configuration stays' in done.stderr, done.stderr
     box.write(src + "/still", b"1")
     ls.settle()
     box.check_equal(src, one)

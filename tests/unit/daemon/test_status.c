@@ -137,7 +137,7 @@ static char *picture(json_t *previous, double seconds)
 	char *text;
 
 	buf_init(&out, 1 << 16);
-	assert_true(show_status(&out, status, previous, seconds, NULL, 0));
+	show_status(&out, status, previous, seconds);
 	text = mem_dup(out.p, out.n);
 	buf_done(&out);
 	json_decref(status);
@@ -182,9 +182,8 @@ static void table_tells_trouble_and_rate(void **state)
 	json_decref(before);
 }
 
-static int verdict(const char *part)
+static int verdict_of(struct show_limits limits, const char *part)
 {
-	struct show_limits limits = {30000, 300000};
 	json_t *status = status_json(&input);
 	struct buf out;
 	int level;
@@ -198,6 +197,19 @@ static int verdict(const char *part)
 	buf_done(&out);
 	json_decref(status);
 	return level;
+}
+
+static int verdict(const char *part)
+{
+	return verdict_of((struct show_limits){30000, 300000}, part);
+}
+
+/* A build that asks for the warning's limit first takes `--lag-crit 10s` alone for no limit. */
+static void monitoring_critical_below_warning_is_critical(void **state)
+{
+	(void)state;
+	job.engine.lag_ns = 15 * S;
+	assert_int_equal(verdict_of((struct show_limits){30000, 10000}, "main.1 lags"), 2);
 }
 
 static void monitoring_levels_follow_lag_and_state(void **state)
@@ -233,6 +245,7 @@ int main(void)
 	        TEST(table_fits_eighty_columns),
 	        TEST(table_tells_trouble_and_rate),
 	        TEST(monitoring_levels_follow_lag_and_state),
+	        TEST(monitoring_critical_below_warning_is_critical),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
