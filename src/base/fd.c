@@ -122,8 +122,8 @@ static int check_secret(const char *path, const struct stat *st, struct err *err
 	if (!S_ISREG(st->st_mode))
 		return err_set(err, EINVAL, "%s: not a regular file", shown);
 	if (st->st_uid != 0 && st->st_uid != geteuid())
-		return err_set(err, EPERM, "%s: owned by user %u, not by user %u or root", shown,
-		               (unsigned)st->st_uid, (unsigned)geteuid());
+		return err_set(err, EPERM, "%s: belongs to user %u; run: chown %u %s", shown,
+		               (unsigned)st->st_uid, (unsigned)geteuid(), shown);
 	if (st->st_mode & 077)
 		return err_set(err, EPERM, "%s: readable by others (mode %04o); run: chmod 600 %s",
 		               shown, (unsigned)(st->st_mode & 07777), shown);

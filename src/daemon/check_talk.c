@@ -86,8 +86,6 @@ static void child_exited(struct child *child, int64_t status, int sig, void *arg
 	(void)sig;
 	t->child = NULL;
 	(void)uv_timer_stop(&t->grace);
-	while (said.n && (said.p[said.n - 1] == '\n' || said.p[said.n - 1] == '\r'))
-		said.n--;
 	(void)snprintf(t->errors, sizeof(t->errors), "%.*s", (int)said.n, said.n ? said.p : "");
 }
 

@@ -68,12 +68,17 @@ static void explain(struct check_talk *t, enum session_fault fault, struct err *
 	if (strstr(err->text, "Unknown module"))
 		told = SESSION_FAULT_MISSING; /* or it is hidden from our address */
 	what = advice(told, t->job->target.kind);
+	if (strstr(t->errors, "Host key verification failed"))
+		what = "Put the host's key into known_hosts of the user that lockstep runs as "
+		       "(ssh-keyscan), or set ssh_option = StrictHostKeyChecking=accept-new";
+	if (strstr(err->text, "mkdir") && strstr(err->text, "No such file"))
+		what = "Create it over there: the receiver makes only the last part of a path";
 	(void)snprintf(text, sizeof(text), "%s", err->text);
 	/* The last words of ssh or rsync say more than that its socket was closed. */
 	if (t->errors[0] && err->code != ETIMEDOUT)
 		(void)snprintf(text, sizeof(text), "%s", path_show(bytes_of(t->errors)));
-	(void)err_set(err, err->code ? err->code : EPROTO, "%s%s%s", text, what ? ". " : "",
-	              what ? what : "");
+	(void)err_set(err, err->code ? err->code : EPROTO, "%s%s%s%s", text,
+	              what ? err_stop(text) : "", what ? " " : "", what ? what : "");
 }
 
 static struct session_entry trial_entry(const char *path, uint32_t mode)

@@ -2,6 +2,7 @@
  * child: see child.h.
  */
 #include <errno.h>
+#include <string.h>
 #include <signal.h>
 #include "base/mem.h"
 #include "daemon/child.h"
@@ -65,6 +66,28 @@ static void child_read_rest(struct child *c)
 		child_collect(c, c->chunk, (size_t)n);
 }
 
+/* Messages have one line: ssh ends its own with CR LF and often says two things. */
+static void child_join_lines(struct buf *text)
+{
+	struct buf joined;
+
+	buf_init(&joined, 2 * ERRORS_MAX);
+	for (size_t at = 0; at < text->n;) {
+		const char *line = text->p + at;
+		const char *end = memchr(line, '\n', text->n - at);
+		size_t n = end ? (size_t)(end - line) : text->n - at;
+
+		at += n + (end != NULL);
+		while (n > 0 && (line[n - 1] == '\r' || line[n - 1] == ' '))
+			n--;
+		if (n > 0 && joined.n > 0)
+			buf_add_bytes(&joined, BYTES("; "));
+		buf_add(&joined, line, n);
+	}
+	buf_done(text);
+	*text = joined;
+}
+
 static void child_exit(uv_process_t *p, int64_t status, int sig)
 {
 	struct child *c = p->data;
@@ -73,6 +96,7 @@ static void child_exit(uv_process_t *p, int64_t status, int sig)
 	c->status = status;
 	c->signal = sig;
 	child_read_rest(c);
+	child_join_lines(&c->text);
 	child_finish(c);
 }
 

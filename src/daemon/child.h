@@ -27,7 +27,8 @@ struct child_spec {
 
 int child_spawn(struct child **ret, uv_loop_t *loop, const struct child_spec *spec,
                 struct err *err);
-struct bytes child_errors(const struct child *c); /* what it wrote on standard error */
+/* What it wrote on standard error. In `exited`: its lines joined by "; ". */
+struct bytes child_errors(const struct child *c);
 int child_pid(const struct child *c);
 void child_end(struct child *c);  /* TERM, later KILL */
 void child_kill(struct child *c); /* KILL at once */

@@ -181,8 +181,6 @@ static void connect_explain(struct connect *c, struct bytes errors, int64_t stat
 	if (m->text.n)
 		buf_printf(&text, "%.*s; ", (int)(m->text.n > 250 ? 250 : m->text.n), m->text.p);
 	buf_add(&text, errors.p, errors.n > 300 ? 300 : errors.n);
-	while (text.n && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r'))
-		text.n--;
 	memcpy(c->gone_text, text.p, text.n);
 	m->text = (struct bytes){c->gone_text, text.n};
 	buf_done(&text);

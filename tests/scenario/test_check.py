@@ -97,7 +97,15 @@ def test_check_tells_a_refused_ssh_key(box):
 def test_check_tells_an_unknown_host_key(box):
     server = box.sshd()
     os.truncate(server.known_hosts, 0)
-    fails(box, server, "Host key verification failed")
+    out = fails(box, server, "Host key verification failed.", "known_hosts")
+    assert ".." not in out.partition("FAILED")[2] and "\\x0" not in out, out
+
+
+def test_check_tells_a_missing_parent_of_the_path(box):
+    """A build that leaves people alone with the receiver's `mkdir failed` lets them suspect rights."""
+    server = box.rsyncd()
+    server.target += "deep/er"
+    fails(box, server, "deep/er", "Create it over there")
 
 
 def test_check_tells_that_rsync_is_missing_over_there(box):

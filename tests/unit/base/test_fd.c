@@ -311,7 +311,9 @@ static void read_secret_of_another_user_refused(void **state)
 		skip();
 	write_file(p->fd, "file", "secret\n", 0600);
 	assert_int_equal(fchownat(p->fd, "file", 12345, -1, 0), 0);
-	assert_secret_refused(file, EPERM, "owned by user 12345, not by user 0 or root");
+	autofree char *message = mem_printf("belongs to user 12345; run: chown 0 %s", file);
+
+	assert_secret_refused(file, EPERM, message);
 }
 
 static void make_dirs_keeps_existing_modes(void **state)
