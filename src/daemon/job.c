@@ -251,13 +251,17 @@ void job_check_root(struct job *j)
 	const char *known = ledger_root(j->ledger);
 	unsigned before = j->foreign;
 
-	if (known && strcmp(known, j->tree->root_id) == 0)
+	if (!j->tree->root_id[0])
+		return; /* none was seen yet */
+	if (j->adopt_later && (!known || !known[0] || strcmp(known, j->tree->root_id) == 0))
+		job_adopt_identity(j);
+	else if (known && strcmp(known, j->tree->root_id) == 0)
 		j->foreign &= ~(unsigned)LEDGER_FOUND_ROOT_CHANGED;
 	else if (j->root_approved)
 		job_adopt_identity(j);
 	else
 		j->foreign |= LEDGER_FOUND_ROOT_CHANGED;
-	j->root_approved = false;
+	j->root_approved = j->adopt_later = false;
 	if (j->foreign != before)
 		job_hold(j);
 }
@@ -309,7 +313,10 @@ static int job_open_ledger(struct job *j, unsigned *ret_found, struct err *err)
 		return r;
 	}
 	ledger_sync_first(j->ledger, j->recents);
-	if (!(*ret_found & (LEDGER_FOUND_ROOT_CHANGED | LEDGER_FOUND_TARGET_CHANGED)))
+	if (!id.root_id[0]) { /* whether it is the root that this was filled from shows later */
+		*ret_found &= ~(unsigned)LEDGER_FOUND_ROOT_CHANGED;
+		j->adopt_later = !(*ret_found & LEDGER_FOUND_TARGET_CHANGED);
+	} else if (!(*ret_found & (LEDGER_FOUND_ROOT_CHANGED | LEDGER_FOUND_TARGET_CHANGED)))
 		ledger_adopt(j->ledger, &id);
 	return 0;
 }

@@ -43,13 +43,14 @@ struct tree {
 	enum source_health health;
 	char text[600];
 	char stuck[160];   /* space of a status: tree_stuck() */
-	char root_id[160]; /* of the root that is known now */
+	char root_id[160]; /* of the root that is known now; "": none was there yet */
 	struct {
 		bool crawling;
 		uint64_t dirs, entries, overflows, watches, unreadable;
 	} progress;
 	size_t room_left;        /* of what source_set_room() gave */
 	uint64_t attach_barrier; /* token of the barrier behind the latest attach crawl */
+	bool crawl_owed;         /* it was answered while frozen */
 	bool closing;            /* ends with its last job */
 	struct tree *next;
 };
@@ -78,6 +79,7 @@ struct job {
 	char *usermap, *groupmap; /* of session_options */
 	uint64_t options_hash;
 	unsigned foreign;   /* bits of LEDGER_FOUND_ROOT_CHANGED, _TARGET_CHANGED: held */
+	bool adopt_later;   /* the ledger takes the identity of the root when one is there */
 	bool root_approved; /* another root was approved and is about to be known */
 	bool pin_broken;    /* the local target is not the directory it was */
 	int64_t sync_began_ns;

@@ -29,6 +29,8 @@ int tree_start(struct instance *in, const struct config_tree *config, struct err
 		return err_wrap(err, "tree %s", config->name);
 	}
 	(void)snprintf(t->root_id, sizeof(t->root_id), "%s", source_identity(t->source));
+	if (!t->root_id[0])
+		t->health = SOURCE_FROZEN; /* until it says so itself, with its reason */
 	t->next = in->trees;
 	in->trees = t;
 	for (size_t i = 0; i < config->job_count; i++) {
@@ -147,6 +149,11 @@ static void tree_state(struct tree *t, const struct source_state *s)
 		engine_set_frozen(j->engine, frozen, instance_now());
 		job_touch(j);
 	}
+	if (!frozen && t->crawl_owed) {
+		t->crawl_owed = false;
+		t->attach_barrier = ++t->instance->next_token;
+		source_want_barrier(t->source, t->attach_barrier);
+	}
 }
 
 static void tree_progress(struct tree *t, const struct source_progress *p)
@@ -161,7 +168,9 @@ static void tree_progress(struct tree *t, const struct source_progress *p)
 
 static void tree_barrier(struct tree *t, const struct source_barrier *b)
 {
-	if (b->token == t->attach_barrier) {
+	if (b->token == t->attach_barrier && t->health == SOURCE_FROZEN) {
+		t->crawl_owed = true; /* a frozen source answers without one */
+	} else if (b->token == t->attach_barrier) {
 		TREE_EACH_JOB(t, i, j)
 		{
 			engine_crawled(j->engine, instance_now());

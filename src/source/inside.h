@@ -150,6 +150,7 @@ struct source {
 	size_t nbarriers;
 	size_t room;
 	bool frozen;
+	bool unseen;        /* no root was there since the start: frozen */
 	bool remake;        /* frozen over the root's identity: watches are to be made anew */
 	bool misfit;        /* frozen because the root does not fit the ledgers' sample */
 	bool kicked;        /* a drain was asked for and is under way */

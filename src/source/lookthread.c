@@ -394,8 +394,8 @@ static void first_look(struct source *s)
 	struct err err = {0};
 	autoclose int fd = guard_open(s->guard.path, &now, &err);
 
-	if (fd < 0)
-		return; /* the first round will say it */
+	if (fd < 0 || s->frozen)
+		return; /* the first round will say it, or thaw */
 	round_remake(s, fd);
 	look_at_mounts(s);
 	outbox_state(s);

@@ -156,9 +156,8 @@ static void freeze_unopened(struct source *s, const struct err *err)
 	char text[sizeof(s->frozen_text)];
 
 	(void)snprintf(text, sizeof(text),
-	               "%.300s. Nothing is sent or deleted. It goes on by itself when the known "
-	               "file system is back.",
-	               err->text);
+	               "%.300s. Nothing is sent or deleted. It goes on by itself when %s.",
+	               err->text, s->unseen ? "it is there" : "the known file system is back");
 	s->remake = true;
 	round_freeze(s, text);
 }
@@ -256,29 +255,45 @@ static bool expected_root(struct source *s, int rootfd)
 	return found;
 }
 
+static bool known_root(struct source *s, int rootfd, const struct guard_root *now)
+{
+	bool known = false;
+
+	switch (guard_compare(&s->guard, rootfd, now)) {
+	case GUARD_SAME:
+	case GUARD_REMADE:
+		known = true;
+		break;
+	case GUARD_UNSURE:
+		known = sample_fits(s, rootfd);
+		break;
+	case GUARD_FOREIGN:
+		/* Also when what was found at the start did not fit, and this does. */
+		known = expected_root(s, rootfd) || (s->misfit && sample_fits(s, rootfd));
+		s->remake = s->remake || known;
+		break;
+	}
+	return known;
+}
+
 bool round_thaw(struct source *s, bool adopt)
 {
 	struct guard_root now;
 	struct err err = {0};
-	bool known = false;
+	bool known = true;
 
 	autoclose int fd = guard_open(s->guard.path, &now, &err);
 	if (fd < 0) {
 		freeze_unopened(s, &err);
 		return false;
 	}
-	switch (guard_compare(&s->guard, fd, &now)) {
-	case GUARD_SAME:
-	case GUARD_REMADE:
-		known = true;
-		break;
-	case GUARD_UNSURE:
-		known = sample_fits(s, fd);
-		break;
-	case GUARD_FOREIGN:
-		known = expected_root(s, fd);
-		s->remake = s->remake || known;
-		break;
+	if (s->unseen) { /* as the start would have, with the questions of round_attached() */
+		char lasting[sizeof(s->guard.lasting)];
+
+		guard_lasting(fd, s->guard.path, lasting, sizeof(lasting));
+		s->misfit = strcmp(lasting, "sample") == 0;
+	} else {
+		known = known_root(s, fd, &now);
 	}
 	if (!known && !adopt) {
 		freeze_foreign(s, &now);
@@ -294,7 +309,7 @@ bool round_thaw(struct source *s, bool adopt)
 		freeze_empty(s);
 		return false;
 	}
-	s->misfit = false;
+	s->misfit = s->unseen = false;
 	guard_learn(&s->guard, fd, &now);
 	if (s->remake)
 		round_remake(s, fd);

@@ -9,6 +9,9 @@
 #include "source/inotify.h"
 #include "source/inside.h"
 
+/* Of any file system: it is not known yet. */
+#define RACY_LONGEST_NS INT64_C(2000000000)
+
 enum { BACKLOG_NAMES = 131072, BACKLOG_DIRS = 65536, PATH_SPACE = 8192 };
 
 static void post(struct source *s, struct inner *in)
@@ -97,16 +100,21 @@ int source_start(struct source **ret, const struct source_config *config, struct
 	struct guard_root now;
 	struct source *s;
 	int rc;
-	autoclose int fd = guard_open(config->root, &now, err);
+	autoclose int fd = guard_open(config->root, &now, NULL);
 
 	*ret = NULL;
-	if (fd < 0)
-		return fd;
 	s = mem_alloc(sizeof(*s));
 	prepare(s, config, out);
-	guard_learn(&s->guard, fd, &now);
-	(void)snprintf(s->identity, sizeof(s->identity), "%s", s->guard.lasting);
-	s->racy_window_ns = guard_racy_window_ns(fd);
+	if (fd < 0) {
+		s->unseen = s->frozen = s->remake = true;
+		s->frozen_since_ns = clock_boot_ns();
+		s->check_at_ns = 0;
+		s->racy_window_ns = RACY_LONGEST_NS;
+	} else {
+		guard_learn(&s->guard, fd, &now);
+		(void)snprintf(s->identity, sizeof(s->identity), "%s", s->guard.lasting);
+		s->racy_window_ns = guard_racy_window_ns(fd);
+	}
 	rc = s->wake < 0 ? EMFILE : pthread_create(&s->reader, NULL, reader_run, s);
 	if (rc) {
 		dispose(s);

@@ -98,14 +98,16 @@ struct source_progress {
 void source_letter_free(struct letter *letter);
 
 /* Opens the root, identifies it, starts both threads; letters go to `out`. Does not crawl by
- * itself. */
+ * itself. A root that is not there yet (its disk is not mounted) is no error: the source begins
+ * frozen, and the first root that appears is the one that the start would have found. */
 int source_start(struct source **ret, const struct source_config *config, struct mailbox *out,
                  struct err *err);
 /* Ends both threads and frees; letters already posted stay in the mailbox. */
 void source_stop(struct source *s);
 
 /* Identity that survives restarts ("uuid=... ino=..." or "sample"): for ledger_identity. That of
- * the start; struct source_state tells when another root is the known one. */
+ * the start, "" if there was no root; struct source_state tells when another root is the known one.
+ */
 const char *source_identity(const struct source *s);
 /* Resolution window of the file system's time stamps (fingerprint_racy). */
 int64_t source_racy_window_ns(const struct source *s);

@@ -60,6 +60,75 @@ def test_root_replaced_while_the_daemon_is_down_nothing_deleted(box):
     box.check_equal(src, copy)
 
 
+@pytest.mark.parametrize("before", (False, True), ids=["never-seen", "known"])
+def test_root_missing_at_start_freezes_its_tree_only_and_goes_on_when_it_is_there(box, before):
+    """A build that ends, or waits, for one disk that is not mounted stops mirroring all the others."""
+    src, other, one, two = box.path("src"), box.dir("other"), box.local("one"), box.local("two")
+    conf = box.config(f"[tree t]\nroot = {src}\ntarget = {one.path}\n[tree u]\nroot = {other}\ntarget = {two.path}\n")
+    ls = box.lockstep(config=conf, start=False)
+    if before:
+        box.fill(box.dir("src"), 30)
+        ls.start().settle().stop()
+        os.rename(src, src + ".away")
+    box.fill(other, 30)
+    ls.start().settle(10, "u.1")
+    box.check_equal(other, two)
+    ls.until_logged("when it is there")
+    tree = ls.tree("t")
+    assert tree["state"] == "frozen" and "No such file" in tree["text"], tree
+    done = ls.wait(5, "t.1")
+    assert done.returncode == EXIT_REMAINS and "frozen" in done.stderr, done
+    assert ls.ask("status", "--check").returncode == 2
+    if before:
+        assert os.path.exists(one.path + "/d000/f00001")
+        os.rename(src + ".away", src)
+    else:
+        box.fill(src + ".new", 30)
+        os.rename(src + ".new", src)
+    ls.until_job(lambda j: j["state"] == "live", name="t.1")
+    box.write(src + "/later", b"1")
+    ls.settle()
+    box.check_equal(src, one)
+    ls.stop()
+    ls.start().settle()
+    box.check_equal(src, one)
+
+
+def other_root_comes_first(box, place):
+    src, one, foreign = f"{place}/src", box.local("one"), f"{place}/foreign"
+    conf = box.config(f"[tree t]\nroot = {src}\ntarget = {one.path}\n")
+    ls = box.lockstep(config=conf, start=False)
+    for n in range(30):
+        box.write(f"{src}/f{n}", b"1")
+    ls.start().settle().stop()
+    os.rename(src, src + ".away")
+    ls.start()
+    ls.until_logged("when it is there")
+    for n in range(30):
+        box.write(f"{foreign}/something-else-{n}", b"1")
+    os.rename(foreign, src)
+    proc.until(lambda: "hardly anything" in (ls.tree()["text"] or "") or ls.job()["state"] == "held", 10, "the other root held", on=[ls.log])
+    assert ls.wait(3).returncode == EXIT_REMAINS
+    assert os.path.exists(one.path + "/f1") and not os.path.exists(one.path + "/something-else-1")
+    os.rename(src, foreign)
+    os.rename(src + ".away", src)
+    ls.until_job(lambda j: j["state"] == "live", name="t.1")
+    ls.settle()
+    box.check_equal(src, one)
+
+
+def test_root_missing_at_start_then_another_one_is_not_taken_for_it(box):
+    """A build that takes what appears first deletes what the known disk had brought."""
+    other_root_comes_first(box, box.dir("place"))
+
+
+@pytest.mark.sandbox
+def test_root_missing_at_start_then_another_one_where_inodes_do_not_last(box):
+    """A build that has learned the wrong root by then does not know the right one."""
+    sandbox.mount("-t", "tmpfs", "tmpfs", box.dir("place"))
+    other_root_comes_first(box, box.path("place"))
+
+
 def test_root_removed_while_running_nothing_deleted(box):
     """A build that sees each name vanish and believes it fails here, for the root itself is gone."""
     src, copy = box.dir("src"), box.local()
