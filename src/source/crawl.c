@@ -390,6 +390,7 @@ static void begin(struct source *s, struct crawl *c)
 	c->begun = true;
 	if (!c->whole)
 		return;
+	s->dirs_seen = s->entries_seen = 0; /* "so far", and the measure of a first sync */
 	s->limit_hit = false;
 	crawl_push(c, DIRTAB_ROOT, c->look.jobs, true);
 	look_root(s, &c->look);

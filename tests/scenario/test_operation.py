@@ -199,6 +199,14 @@ def test_reload_of_a_bad_configuration_leaves_the_old_one_running(box):
     box.check_equal(src, one)
 
 
+def test_status_counts_the_tree_once_however_many_jobs_have_read_it(box):
+    """A build that adds up all its crawls shows a first sync of three targets as a third of what it is."""
+    src, copies = box.dir("src"), [box.local(n) for n in ("one", "two", "three")]
+    box.fill(src, 100)
+    ls = box.lockstep(src, copies).settle()
+    assert (ls.tree()["dirs"], ls.tree()["entries"]) == (3, 102)
+
+
 def test_reload_that_restarts_jobs_returns_when_they_run_again(box):
     """A build that answers at once makes the next `wait` say settled for jobs that are not there yet."""
     src, one = box.dir("src"), box.local("one")
