@@ -83,7 +83,7 @@ def test_configuration_unknown_key_suggests_the_right_one(place):
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 100, b"\xff\xfe[\0t", b"[tree t]\n" * 3, b"[tree t]\nroot = /tmp\n", b"a" * (5 << 20),
                                      b"[tree " + b"x" * 5000 + b"]\n", b"[tree ../x]\nroot = /tmp/x\ntarget = /tmp/y\n",
-                                     b"[tree t]\nroot = /nonexistent/\x01\ntarget = /tmp/y\n"],
+                                     b"[tree t]\nroot = nonexistent/\x01\ntarget = /tmp/y\n"],
                          ids=["empty", "zeros", "binary", "twice", "no-target", "huge", "long-name", "path-name", "control"])
 def test_configuration_that_is_no_configuration(box, content):
     """A build that crashes on odd bytes, or starts with nothing to do, fails here."""
