@@ -10,7 +10,8 @@
 #include "base/path.h"
 #include "source/inside.h"
 
-/* One in SHARE of what is asked for must still be there; fewer than LEAST say nothing. */
+/* One in SHARE of what is asked for must still be there; fewer than LEAST say nothing. Where that
+ * few are all gone, what was in them is asked for, too: a tree may well have three names on top. */
 enum { LEAST = 8, SHARE = 4, MOST = 64, DIRS_MOST = 64, NAMES_OF_DIR = 16 };
 
 struct sampled {
@@ -25,6 +26,7 @@ struct sample {
 	struct bytes dirs[DIRS_MOST]; /* owned; still to be listed */
 	size_t ndirs;
 	bool inodes_last;
+	bool below_missing; /* list directories that are gone */
 	unsigned asked, there;
 };
 
@@ -75,24 +77,37 @@ static void ask(struct source *s, struct sample *sample, int rootfd, struct samp
 	}
 	sample->asked++;
 	sample->there += same;
+	if (!same && sample->below_missing && S_ISDIR(name->fp.mode))
+		leave_dir(sample, name);
+}
+
+static void take(struct source *s, struct ledger *ledger, int rootfd, struct sample *sample)
+{
+	sample->ndirs = 1;
+	for (size_t i = 0; i < sample->ndirs; i++) {
+		sample->nnames = 0;
+		sample->dir = sample->dirs[i];
+		if (sample->asked < MOST)
+			ledger_list(ledger, sample->dir, take_name, sample);
+		for (size_t k = 0; k < sample->nnames; k++) {
+			ask(s, sample, rootfd, &sample->names[k]);
+			free((char *)(uintptr_t)sample->names[k].path.p);
+		}
+	}
+	for (size_t i = 0; i < sample->ndirs; i++)
+		free((char *)(uintptr_t)sample->dirs[i].p);
 }
 
 static bool fits(struct source *s, struct ledger *ledger, int rootfd)
 {
-	struct sample sample = {.ndirs = 1, .inodes_last = guard_inodes_last(rootfd)};
+	bool last = guard_inodes_last(rootfd);
+	struct sample sample = {.inodes_last = last};
 
-	for (size_t i = 0; i < sample.ndirs; i++) {
-		sample.nnames = 0;
-		sample.dir = sample.dirs[i];
-		if (sample.asked < MOST)
-			ledger_list(ledger, sample.dir, take_name, &sample);
-		for (size_t k = 0; k < sample.nnames; k++) {
-			ask(s, &sample, rootfd, &sample.names[k]);
-			free((char *)(uintptr_t)sample.names[k].path.p);
-		}
+	take(s, ledger, rootfd, &sample);
+	if (sample.asked < LEAST && !sample.there) {
+		sample = (struct sample){.inodes_last = last, .below_missing = true};
+		take(s, ledger, rootfd, &sample);
 	}
-	for (size_t i = 0; i < sample.ndirs; i++)
-		free((char *)(uintptr_t)sample.dirs[i].p);
 	return sample.asked < LEAST || sample.there * SHARE >= sample.asked;
 }
 

@@ -94,12 +94,12 @@ def test_root_missing_at_start_freezes_its_tree_only_and_goes_on_when_it_is_ther
     box.check_equal(src, one)
 
 
-def other_root_comes_first(box, place):
+def other_root_comes_first(box, place, name="f{}"):
     src, one, foreign = f"{place}/src", box.local("one"), f"{place}/foreign"
     conf = box.config(f"[tree t]\nroot = {src}\ntarget = {one.path}\n")
     ls = box.lockstep(config=conf, start=False)
     for n in range(30):
-        box.write(f"{src}/f{n}", b"1")
+        box.write(f"{src}/{name.format(n)}", b"1")
     ls.start().settle().stop()
     os.rename(src, src + ".away")
     ls.start()
@@ -109,7 +109,7 @@ def other_root_comes_first(box, place):
     os.rename(foreign, src)
     proc.until(lambda: "hardly anything" in (ls.tree()["text"] or "") or ls.job()["state"] == "held", 10, "the other root held", on=[ls.log])
     assert ls.wait(3).returncode == EXIT_REMAINS
-    assert os.path.exists(one.path + "/f1") and not os.path.exists(one.path + "/something-else-1")
+    assert os.path.exists(f"{one.path}/{name.format(1)}") and not os.path.exists(one.path + "/something-else-1")
     os.rename(src, foreign)
     os.rename(src + ".away", src)
     ls.until_job(lambda j: j["state"] == "live", name="t.1")
@@ -123,10 +123,12 @@ def test_root_missing_at_start_then_another_one_is_not_taken_for_it(box):
 
 
 @pytest.mark.sandbox
-def test_root_missing_at_start_then_another_one_where_inodes_do_not_last(box):
-    """A build that has learned the wrong root by then does not know the right one."""
+@pytest.mark.parametrize("name", ("f{}", "top/f{}"), ids=["flat", "one-directory"])
+def test_root_missing_at_start_then_another_one_where_inodes_do_not_last(box, name):
+    """A build that has learned the wrong root by then does not know the right one; one that counts the names on top alone
+    takes any root for one with few of them."""
     sandbox.mount("-t", "tmpfs", "tmpfs", box.dir("place"))
-    other_root_comes_first(box, box.path("place"))
+    other_root_comes_first(box, box.path("place"), name)
 
 
 def test_root_removed_while_running_nothing_deleted(box):
