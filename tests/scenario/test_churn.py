@@ -27,7 +27,7 @@ def churned(src, seed, **how):
         raise AssertionError(f"churn with seed {seed} itself failed: {e}") from e
 
 
-@pytest.mark.limit(300)
+@pytest.mark.limit(600)
 @pytest.mark.parametrize("kind", KINDS)
 def test_churn_20_seeds_equal_within_10_s(box, kind, soak):
     """A build that replays events, compares whole seconds, or sends files one by one without their links fails here."""
