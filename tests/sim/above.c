@@ -14,7 +14,7 @@ void above_list(struct world *w, struct server *s, struct bytes path)
 	}
 }
 
-static void above_made(struct server *s, struct bytes dir)
+void above_leave(struct server *s, struct bytes dir)
 {
 	struct entry *listed = model_find(&s->above, dir);
 
@@ -33,7 +33,7 @@ void above_ensure(struct world *w, struct server *s, struct bytes path)
 	struct wire_result_item item = {.index = UINT32_MAX, .result = WIRE_CONTEXT, .path = dir};
 	struct wire_report m = {s->batch, &item, 1};
 
-	above_made(s, dir);
+	above_leave(s, dir);
 	if (!e || !S_ISDIR(e->fp.mode))
 		return;
 	if (!t || !S_ISDIR(t->fp.mode)) {
@@ -62,5 +62,5 @@ void above_ensure_late(struct world *w, struct server *s, struct bytes path)
 		made->fp = model_find(&s->above, dir)->fp;
 		world_trace(w, "server %llu makes %s late", (unsigned long long)s->id, made->path);
 	}
-	above_made(s, dir);
+	above_leave(s, dir);
 }

@@ -47,6 +47,8 @@ void server_apply(struct world *w, struct server *s, size_t i);
 
 /* above.c: the list names the directories above `path` as they are at the source. */
 void above_list(struct world *w, struct server *s, struct bytes path);
+/* Made, or not listed after all. */
+void above_leave(struct server *s, struct bytes dir);
 /* They ride along and are confirmed with what was listed of them. */
 void above_ensure(struct world *w, struct server *s, struct bytes path);
 /* Nobody reads the answers any more, and what is listed may be long gone. */

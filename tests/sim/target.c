@@ -433,6 +433,7 @@ void server_apply(struct world *w, struct server *s, size_t i)
 	if (i == 0 && s->class == SESSION_DELETE && s->target_id == w->target_id)
 		apply_sweeps(w, s);
 	if (!(s->items[i].item.flags & WIRE_ITEM_STAMP) && vanished(w, s, i)) {
+		above_leave(s, bytes_of(s->items[i].path)); /* the list has not named it */
 		server_report(w, s, i, WIRE_VANISHED, NULL, 0);
 		return;
 	}
