@@ -88,6 +88,26 @@ void context_result(struct engine *e, struct flight *f, const struct wire_result
 		pathset_put(e->set, &m, now_ns);
 }
 
+void context_keep(struct engine *e, struct bytes path, bool below)
+{
+	struct flight *f, *next;
+	struct context *c, *cnext;
+
+	HASH_ITER (hh, e->flights, f, next) {
+		HASH_FIND(hh, f->contexts, path.p, path.n, c);
+		if (c)
+			(void)ledger_intend(e->ledger, &path, 1); /* ledger_trouble() tells */
+		if (!below)
+			continue;
+		HASH_ITER (hh, f->contexts, c, cnext) {
+			struct bytes mine = {c->p, c->n};
+
+			if (path_below(mine, path))
+				(void)ledger_intend(e->ledger, &mine, 1);
+		}
+	}
+}
+
 void context_end(struct engine *e, struct flight *f, bool unknown, int64_t now_ns)
 {
 	struct context *c, *next;

@@ -274,6 +274,9 @@ void context_intend(struct engine *e, struct flight *f, const struct wire_item *
 /* An ancestor that rode along: confirmed, and due for its attributes if it moved meanwhile. */
 void context_result(struct engine *e, struct flight *f, const struct wire_result_item *r,
                     int64_t now_ns);
+/* What was just confirmed, or is gone with all `below`, may still be made by a list that is under
+ * way: it stays intended (I11), and what that flight takes back at its end is its own intent. */
+void context_keep(struct engine *e, struct bytes path, bool below);
 /* `unknown`: the session broke off, so what was not reported may be at the target. */
 void context_end(struct engine *e, struct flight *f, bool unknown, int64_t now_ns);
 

@@ -174,6 +174,7 @@ void zombie_intend(struct engine *e, struct bytes path, bool below)
 		if (below)
 			zombie_intend_below(e, z, path);
 	}
+	context_keep(e, path, below);
 	if (!below)
 		sweep_intend(e, path);
 }

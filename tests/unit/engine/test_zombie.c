@@ -207,6 +207,35 @@ static void name_that_a_zombie_deleted_is_not_claimed_again(void **state)
 	assert_int_equal(rig_belief(r, "d"), LEDGER_ABSENT);
 }
 
+/* It was deleted after the last answer of a list that names it, and is under way. */
+static void directory_that_a_list_under_way_may_make_stays_intended(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *list, *deletion;
+
+	rig_put(r, "d/a", MARK_QUICK, MARK_FRESH);
+	list = rig_find(r, "d/a");
+	assert_int_equal(rig_report(r, list, "d/a", WIRE_ACKED), 0);
+	assert_true(rig_belief(r, "d") & LEDGER_INTENDED);
+	for (size_t i = 0; i < 2; i++) {
+		const char *path = i ? "d" : "d/a";
+
+		rig_put(r, path, MARK_DELETE, i ? MARK_DIR : 0);
+		deletion = NULL;
+		for (size_t k = 0; k < r->batch_count; k++) {
+			if (!r->batches[k].ended && r->batches[k].class == SESSION_DELETE)
+				deletion = &r->batches[k];
+		}
+		assert_non_null(deletion);
+		assert_int_equal(rig_report(r, deletion, path, WIRE_ACKED), 0);
+		rig_done(r, deletion, TROUBLE_NONE, false);
+		rig_run(r);
+	}
+	assert_int_equal(rig_belief(r, "d"), LEDGER_INTENDED);
+	rig_done(r, list, TROUBLE_NONE, false);
+	assert_int_equal(rig_belief(r, "d"), LEDGER_ABSENT);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -219,6 +248,7 @@ int main(void)
 	        TEST(deletion_under_way_when_a_zombie_ends_leaves_the_name_intended),
 	        TEST(dead_worker_makes_its_paths_zombies),
 	        TEST(name_that_a_zombie_deleted_is_not_claimed_again),
+	        TEST(directory_that_a_list_under_way_may_make_stays_intended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
