@@ -212,6 +212,18 @@ enum sweep_when {
 	SWEEP_ASTRAY /* nobody knows whether it has, and nobody is about to find out */
 };
 
+/* Something below it is to be swept first. What is confirmed as no directory has nothing below:
+ * those names may be waiting for its own intent to end. */
+static bool sweep_waits_for_below(const struct engine *e, const struct sweep *s)
+{
+	struct belief b;
+
+	if (!sweep_dir_find(e, sweep_path(s)))
+		return false;
+	ledger_get(e->ledger, sweep_path(s), &b);
+	return !(b.state & LEDGER_CONFIRMED) || S_ISDIR(b.fp.mode);
+}
+
 /* Now, if nobody is sending it, nothing below it is to be swept, and none of its directories is
  * being made or deleted. */
 static enum sweep_when sweep_when(struct engine *e, const struct sweep *s, int64_t now_ns)
@@ -219,7 +231,7 @@ static enum sweep_when sweep_when(struct engine *e, const struct sweep *s, int64
 	struct bytes dir = path_parent(sweep_path(s));
 
 	if (s->flight || now_ns < s->not_before_ns || pathset_flight(e->set, sweep_path(s)) ||
-	    sweep_dir_find(e, sweep_path(s)))
+	    sweep_waits_for_below(e, s))
 		return SWEEP_LATER;
 	for (; dir.n; dir = path_parent(dir)) {
 		struct belief b;

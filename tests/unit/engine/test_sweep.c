@@ -279,6 +279,36 @@ static void name_of_a_directory_is_swept_after_what_is_below_it(void **state)
 	assert_non_null(find_sweep(r, "d", &flags));
 }
 
+/* The names below wait until it is sure that it is none, which its own sweep keeps from being sure.
+ */
+static void name_of_what_is_no_directory_does_not_wait_for_what_was_below_it(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *b;
+	unsigned flags;
+
+	lose(r, "n/a");
+	rig_wait(r, 2 * RIG_SECOND);
+	b = rig_find(r, "n/a");
+	assert_non_null(b);
+	assert_int_equal(rig_report(r, b, "n/a", WIRE_VANISHED), 0);
+	rig_done(r, b, TROUBLE_NONE, false);
+	rig_looked(r);
+	ledger_withdraw(r->ledger, BYTES("n/a"));
+	assert_int_equal(rig_belief(r, "n/a"), LEDGER_ABSENT);
+	lose(r, "n");
+	for (unsigned i = 0; i < 10 && !find_sweep(r, "n", &flags); i++)
+		go_on(r);
+	b = find_sweep(r, "n", &flags);
+	assert_non_null(b);
+	assert_null(find_sweep(r, "n/a", &flags));
+	assert_int_equal(rig_report(r, b, "n", WIRE_ACKED), 0);
+	rig_done(r, b, TROUBLE_NONE, false);
+	go_on(r);
+	assert_int_equal(rig_belief(r, "n"), LEDGER_CONFIRMED);
+	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
 static void sweep_that_breaks_off_is_tried_again(void **state)
 {
 	struct rig *r = *state;
@@ -340,6 +370,7 @@ int main(void)
 	        TEST(name_in_a_directory_that_stayed_without_it_is_swept_alone, setup),
 	        TEST(restart_before_the_sweep_finds_the_name_again, setup),
 	        TEST(name_of_a_directory_is_swept_after_what_is_below_it, setup),
+	        TEST(name_of_what_is_no_directory_does_not_wait_for_what_was_below_it, setup),
 	        TEST(sweep_that_breaks_off_is_tried_again, setup),
 	        TEST(sweep_that_fails_is_given_up_in_the_end, setup),
 	        TEST(job_that_deletes_nothing_sweeps_nothing, setup_keeping),
