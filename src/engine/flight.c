@@ -196,8 +196,11 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 	f->swept = load.count - count;
 	count = load.count;
 	f->answered = mem_array(count + 2, sizeof(*f->answered));
-	f->proof = f->class != SESSION_DELETE ? trust_proof(e) : 0;
-	f->serve = f->class == SESSION_QUICK ? trust_serve(e, now_ns) : 0;
+	/* Stamps that are due go alone; for a batch of which nothing is left they do not. */
+	if (count || !batch) {
+		f->proof = f->class != SESSION_DELETE ? trust_proof(e) : 0;
+		f->serve = f->class == SESSION_QUICK ? trust_serve(e, now_ns) : 0;
+	}
 	f->heals = !batch && trust_healed(e, now_ns);
 	HASH_ADD(hh, e->flights, id, sizeof(f->id), f);
 	if (f->proof)

@@ -16,6 +16,17 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup_stamps(void **state)
+{
+	struct rig *r = rig_new();
+
+	r->config.stamp = true;
+	r->config.first_generation = 1;
+	rig_start(r);
+	*state = r;
+	return 0;
+}
+
 static int teardown(void **state)
 {
 	rig_free(*state);
@@ -39,6 +50,28 @@ static void name_of_an_inode_is_not_sent_without_those_confirmed_meanwhile(void 
 	assert_int_equal(rig_find(r, "a")->class, SESSION_CONTENT);
 	rig_confirm_all(r);
 	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+}
+
+/* As long as the names are not together, lists with nothing else in them would follow each other.
+ */
+static void batch_of_which_nothing_is_left_is_not_sent_for_its_stamps(void **state)
+{
+	struct rig *r = *state;
+	struct mark m = {.path = BYTES("a"), .action = MARK_CONTENT, .born = 1, .link = 77};
+	struct fingerprint fp = {.mode = S_IFREG | 0644, .nlink = 2, .ino = 77, .size = 3};
+	size_t before;
+
+	rig_put(r, "z", MARK_QUICK, MARK_FRESH);
+	rig_confirm_all(r);
+	ledger_confirm(r->ledger, BYTES("a"), &fp);
+	ledger_confirm(r->ledger, BYTES("b"), &fp);
+	m.since_ns = r->now_ns;
+	before = r->batch_count;
+	engine_marks(r->engine, &m, 1, r->now_ns);
+	rig_run(r);
+	assert_non_null(rig_find(r, "a"));
+	assert_ptr_equal(rig_find(r, "a"), rig_find(r, "b"));
+	assert_int_equal(r->batch_count, before + 1);
 }
 
 /* It was sent without the one that was to go. */
@@ -143,6 +176,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        TEST(name_of_an_inode_is_not_sent_without_those_confirmed_meanwhile),
+	        cmocka_unit_test_setup_teardown(
+	                batch_of_which_nothing_is_left_is_not_sent_for_its_stamps, setup_stamps,
+	                teardown),
 	        TEST(link_that_is_back_before_its_deletion_is_joined_with_the_others),
 	        TEST(name_of_an_inode_waits_while_another_is_looked_at),
 	        TEST(link_whose_time_was_put_back_is_sent_again_with_its_content),
