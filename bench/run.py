@@ -175,7 +175,7 @@ class Bench:
             lags.append((time.perf_counter() - start) * 1000)
         return lags
 
-    def w4(self, peers):
+    def w11(self, peers):
         """Only of peers that take several targets from one process."""
         kinds = ("alone", "beside one that is silent", "beside one that is slow")
         metrics = [f"W11 latency p95 ms, {k}" for k in kinds] + [f"W11 p95 to alone, {k}" for k in kinds[1:]]
@@ -441,7 +441,8 @@ def bring_up_to_date():
 
 
 def main():
-    rows = ("W1", "W2", "W3", "W5", "W6", "W8", "W9", "W11")
+    rows = {"W1": Bench.w1, "W2": Bench.w2, "W3": Bench.w3, "W5": Bench.w5, "W6": Bench.w6, "W8": Bench.w8, "W9": Bench.w9,
+            "W11": Bench.w11}
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rows", default=",".join(rows), help="comma list; W7 comes with W6")
     p.add_argument("--peers", default=",".join(PEERS), help="comma list of " + ", ".join(PEERS))
@@ -469,7 +470,7 @@ def main():
     bench = Bench(a)
     for row in rows:
         if row in wanted:
-            getattr(bench, row.lower())(peers)
+            rows[row](bench, peers)
     print(f"{machine()}\n")
     print(f"`python3 bench/run.py {' '.join(sys.argv[1:])}`\n")
     bench.table(peers)
