@@ -246,7 +246,7 @@ void job_adopt_identity(struct job *j)
 	job_hold(j);
 }
 
-void job_check_root(struct job *j)
+void job_check_root(struct job *j, bool adopted)
 {
 	const char *known = ledger_root(j->ledger);
 	unsigned before = j->foreign;
@@ -257,7 +257,7 @@ void job_check_root(struct job *j)
 		job_adopt_identity(j);
 	else if (known && strcmp(known, j->tree->root_id) == 0)
 		j->foreign &= ~(unsigned)LEDGER_FOUND_ROOT_CHANGED;
-	else if (j->root_approved)
+	else if (j->root_approved && adopted)
 		job_adopt_identity(j);
 	else
 		j->foreign |= LEDGER_FOUND_ROOT_CHANGED;

@@ -160,8 +160,9 @@ void job_detached(struct job *j);
 void job_release(struct job *j); /* one handle less; frees when closing and none is left */
 /* The tree's root as it is now is what this job's target is filled from (a person said so). */
 void job_adopt_identity(struct job *j);
-/* The tree's root may be another one than before: held while it is not this job's. */
-void job_check_root(struct job *j);
+/* The tree's root may be another one than before: held while it is not this job's. `adopted`: it is
+ * the one that was there when somebody approved; an approval before is not for this one. */
+void job_check_root(struct job *j, bool adopted);
 /* engine_status(), and what only the daemon knows */
 void job_status(struct job *j, struct engine_status *ret);
 void job_touch(struct job *j); /* engine inputs came: run it before the loop sleeps */

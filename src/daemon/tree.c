@@ -145,7 +145,7 @@ static void tree_state(struct tree *t, const struct source_state *s)
 	TREE_EACH_JOB(t, i, j)
 	{
 		if (!frozen)
-			job_check_root(j);
+			job_check_root(j, s->adopted);
 		engine_set_frozen(j->engine, frozen, instance_now());
 		job_touch(j);
 	}

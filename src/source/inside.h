@@ -151,6 +151,7 @@ struct source {
 	size_t room;
 	bool frozen;
 	bool unseen;        /* no root was there since the start: frozen */
+	bool adopted;       /* goes on by approval of what is there */
 	bool remake;        /* frozen over the root's identity: watches are to be made anew */
 	bool misfit;        /* frozen because the root does not fit the ledgers' sample */
 	bool kicked;        /* a drain was asked for and is under way */

@@ -202,6 +202,7 @@ void outbox_state(struct source *s)
 		letter = mem_alloc(sizeof(*letter));
 		letter->source = s;
 		letter->health = health;
+		letter->adopted = s->adopted;
 		if (text.n)
 			memcpy(letter->text, text.p, text.n);
 		memcpy(s->told_text, letter->text, sizeof(s->told_text));

@@ -313,7 +313,9 @@ bool round_thaw(struct source *s, bool adopt)
 	guard_learn(&s->guard, fd, &now);
 	if (s->remake)
 		round_remake(s, fd);
+	s->adopted = adopt;
 	go_on(s);
+	s->adopted = false;
 	return true;
 }
 

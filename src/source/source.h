@@ -87,6 +87,7 @@ struct source_state {
 	enum source_health health;
 	char text[600];    /* what, why, what to do (e.g. the sysctl line) */
 	char root_id[160]; /* source_identity() of the root that is known now */
+	bool adopted;      /* and it is known by source_adopt() */
 };
 struct source_progress {
 	struct letter letter;
@@ -137,7 +138,7 @@ void source_want_barrier(struct source *s, uint64_t token);
 /* Flow control for crawls: how many more marks the loop can take (absolute, not added). Event looks
  * ignore it. */
 void source_set_room(struct source *s, size_t marks);
-/* Operator approved the present root as the known one. */
+/* Operator approved the present root as the known one; without one there is nothing to approve. */
 void source_adopt(struct source *s);
 /* A full crawl now (audit round, SIGHUP, `verify`). */
 void source_crawl(struct source *s);

@@ -94,7 +94,7 @@ def test_root_missing_at_start_freezes_its_tree_only_and_goes_on_when_it_is_ther
     box.check_equal(src, one)
 
 
-def other_root_comes_first(box, place, name="f{}"):
+def other_root_comes_first(box, place, name="f{}", approved=False):
     src, one, foreign = f"{place}/src", box.local("one"), f"{place}/foreign"
     conf = box.config(f"[tree t]\nroot = {src}\ntarget = {one.path}\n")
     ls = box.lockstep(config=conf, start=False)
@@ -104,6 +104,8 @@ def other_root_comes_first(box, place, name="f{}"):
     os.rename(src, src + ".away")
     ls.start()
     ls.until_logged("when it is there")
+    if approved:
+        ls.ask("approve", "0")
     for n in range(30):
         box.write(f"{foreign}/something-else-{n}", b"1")
     os.rename(foreign, src)
@@ -120,6 +122,11 @@ def other_root_comes_first(box, place, name="f{}"):
 def test_root_missing_at_start_then_another_one_is_not_taken_for_it(box):
     """A build that takes what appears first deletes what the known disk had brought."""
     other_root_comes_first(box, box.dir("place"))
+
+
+def test_root_missing_at_start_approved_while_nothing_is_there_then_another_one_is_held(box):
+    """A build that keeps an approval of nothing gives it to whatever disk is mounted next."""
+    other_root_comes_first(box, box.dir("place"), approved=True)
 
 
 @pytest.mark.sandbox
