@@ -144,8 +144,10 @@ static void tree_state(struct tree *t, const struct source_state *s)
 	(void)snprintf(t->root_id, sizeof(t->root_id), "%s", s->root_id);
 	TREE_EACH_JOB(t, i, j)
 	{
-		if (!frozen)
+		if (!frozen) {
 			job_check_root(j, s->adopted);
+			engine_set_racy_window(j->engine, s->racy_window_ns);
+		}
 		engine_set_frozen(j->engine, frozen, instance_now());
 		job_touch(j);
 	}

@@ -317,6 +317,11 @@ void engine_set_frozen(struct engine *e, bool frozen, int64_t now_ns)
 	e->frozen = frozen;
 }
 
+void engine_set_racy_window(struct engine *e, int64_t racy_window_ns)
+{
+	e->config.racy_window_ns = racy_window_ns;
+}
+
 void engine_set_paused(struct engine *e, bool paused, int64_t now_ns)
 {
 	e->paused = paused;

@@ -82,6 +82,8 @@ int engine_batch_done(struct engine *e, const struct wire_done *m, int64_t now_n
 void engine_worker_died(struct engine *e, struct bytes why, int64_t now_ns);
 /* The source is frozen (nothing is sent) or live again. */
 void engine_set_frozen(struct engine *e, bool frozen, int64_t now_ns);
+/* The root that appeared may be on another file system than the one that was there before. */
+void engine_set_racy_window(struct engine *e, int64_t racy_window_ns);
 void engine_set_paused(struct engine *e, bool paused, int64_t now_ns);
 /* The ledger belongs to another root or target: nothing is sent until approved. NULL: lifted. */
 void engine_set_held(struct engine *e, const char *why, int64_t now_ns);

@@ -203,6 +203,7 @@ void outbox_state(struct source *s)
 		letter->source = s;
 		letter->health = health;
 		letter->adopted = s->adopted;
+		letter->racy_window_ns = s->racy_window_ns;
 		if (text.n)
 			memcpy(letter->text, text.p, text.n);
 		memcpy(s->told_text, letter->text, sizeof(s->told_text));

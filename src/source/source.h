@@ -85,9 +85,10 @@ struct source_state {
 	struct letter letter;
 	struct source *source;
 	enum source_health health;
-	char text[600];    /* what, why, what to do (e.g. the sysctl line) */
-	char root_id[160]; /* source_identity() of the root that is known now */
-	bool adopted;      /* and it is known by source_adopt() */
+	char text[600];         /* what, why, what to do (e.g. the sysctl line) */
+	char root_id[160];      /* source_identity() of the root that is known now */
+	bool adopted;           /* and it is known by source_adopt() */
+	int64_t racy_window_ns; /* source_racy_window_ns() */
 };
 struct source_progress {
 	struct letter letter;

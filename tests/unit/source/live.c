@@ -270,6 +270,8 @@ static bool take_letter(struct live *l, struct letter *letter, int kind, uint64_
 		l->health = container_of(letter, struct source_state, letter)->health;
 		memcpy(l->text, container_of(letter, struct source_state, letter)->text,
 		       sizeof(l->text));
+		l->racy_window_ns =
+		        container_of(letter, struct source_state, letter)->racy_window_ns;
 		break;
 	case SOURCE_PROGRESS:
 		l->progress = *container_of(letter, struct source_progress, letter);

@@ -28,6 +28,7 @@ struct live {
 	size_t unreadable; /* as the last barrier said */
 	enum source_health health;
 	char text[600];
+	int64_t racy_window_ns; /* as the last state said */
 	struct source_progress progress;
 	unsigned relooks;
 };

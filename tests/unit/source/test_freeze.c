@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "live.h"
+#include "source/guard.h"
 #include "source/hotlist.h"
 
 static bool own_mounts; /* we are in a mount namespace of our own */
@@ -94,6 +95,28 @@ static void removed_root_freezes(void **state)
 	assert_int_equal(l.nmarks, 0);
 	assert_int_equal(rename(away, l.root), 0);
 	live_await_health(&l, SOURCE_LIVE);
+	live_settle(&l);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
+/* Until then the longest is assumed, and each change would be looked at again after that time. */
+static void root_that_appears_brings_the_window_of_its_file_system(void **state)
+{
+	struct live l;
+	char away[128];
+
+	(void)state;
+	live_init(&l, NULL);
+	put(&l, "a", "1");
+	(void)snprintf(away, sizeof(away), "%s/away", l.dir);
+	assert_int_equal(rename(l.root, away), 0);
+	live_start(&l);
+	live_await_health(&l, SOURCE_FROZEN);
+	assert_int_equal(rename(away, l.root), 0);
+	live_await_health(&l, SOURCE_LIVE);
+	autoclose int fd = open(l.root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(l.racy_window_ns, guard_racy_window_ns(fd));
 	live_settle(&l);
 	live_assert_equal(&l);
 	live_stop(&l);
@@ -621,6 +644,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(replaced_root_freezes_and_thaws_when_it_is_back),
 	        cmocka_unit_test(removed_root_freezes),
+	        cmocka_unit_test(root_that_appears_brings_the_window_of_its_file_system),
 	        cmocka_unit_test(adopted_root_becomes_the_known_one),
 	        cmocka_unit_test(emptied_root_freezes_until_something_appears),
 	        cmocka_unit_test(emptied_root_is_deleted_after_approval),
