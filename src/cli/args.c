@@ -93,6 +93,15 @@ static void set_flag(struct cli_args *args, const struct cli_flag *flag, const c
 	}
 }
 
+static bool is_global(const struct cli_flag *flag)
+{
+	for (size_t i = 0; i < cli_global_flag_count; i++) {
+		if (flag == &cli_global_flags[i])
+			return true;
+	}
+	return false;
+}
+
 /* One flag at argv[*i]; moves on to its value. */
 static int take_flag(struct cli_args *args, int argc, char **argv, int *i, struct err *err)
 {
@@ -119,8 +128,7 @@ static int take_flag(struct cli_args *args, int argc, char **argv, int *i, struc
 		value = argv[++*i];
 	}
 	/* As by an unset variable: nothing is not the working directory. */
-	if (flag->value && value[0] == '\0' && flag >= cli_global_flags &&
-	    flag < cli_global_flags + cli_global_flag_count)
+	if (flag->value && value[0] == '\0' && is_global(flag))
 		return err_set(err, EINVAL, "--%s is empty: --%s %s", flag->name, flag->name,
 		               flag->value);
 	if (args->given_count == CLI_GIVEN_MAX)

@@ -2,8 +2,8 @@
  * child: see child.h.
  */
 #include <errno.h>
-#include <string.h>
 #include <signal.h>
+#include <string.h>
 #include "base/mem.h"
 #include "daemon/child.h"
 

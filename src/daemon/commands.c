@@ -188,7 +188,7 @@ static int command_approve_job(struct job *j, const struct control_request *r)
 		engine_kick(j->engine, now);
 		done = 0;
 	}
-	if (j->tree->health == SOURCE_FROZEN) {
+	if (j->tree->health == SOURCE_FROZEN && !j->tree->absent) {
 		j->root_approved = true;
 		source_adopt(j->tree->source);
 		done = 0;
@@ -253,6 +253,10 @@ static void command_approve(void *arg, const struct control_request *r, struct c
 	if (n >= 0) {
 		if (json_array_size(names))
 			control_reply_send(reply, 200, json_pack("{s:O}", "approved", names));
+		else if (r->id == 0 && n > 0 && jobs[0]->tree->absent)
+			control_reply_error(reply, 409,
+			                    "%s is not there: nothing can be approved yet",
+			                    jobs[0]->tree->config->root);
 		else
 			control_reply_error(
 			        reply, 409,

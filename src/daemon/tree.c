@@ -140,6 +140,7 @@ static void tree_state(struct tree *t, const struct source_state *s)
 		          frozen ? "source.frozen" : "source.state", "tree=%s %s", t->config->name,
 		          s->text[0] ? s->text : "live");
 	t->health = s->health;
+	t->absent = s->absent;
 	(void)snprintf(t->text, sizeof(t->text), "%s", s->text);
 	(void)snprintf(t->root_id, sizeof(t->root_id), "%s", s->root_id);
 	TREE_EACH_JOB(t, i, j)

@@ -199,7 +199,7 @@ static void examine(struct source *s, struct crawl *c, struct listed *e)
 	s->entries_seen++;
 	lookthread_alive(s);
 	if (!at) {
-		look_too_long(s, &f->view, &look);
+		f->failed = look_too_long(s, &f->view, &look) < 0 || f->failed;
 		return;
 	}
 	if (fstatat(f->view.fd, at, &st, AT_SYMLINK_NOFOLLOW) != 0) {

@@ -151,6 +151,7 @@ struct source {
 	size_t room;
 	bool frozen;
 	bool unseen;        /* no root was there since the start: frozen */
+	bool absent;        /* frozen: nothing is at the root's place */
 	bool adopted;       /* goes on by approval of what is there */
 	bool remake;        /* frozen over the root's identity: watches are to be made anew */
 	bool misfit;        /* frozen because the root does not fit the ledgers' sample */
@@ -240,8 +241,9 @@ void look_close(struct view *v);
 /* s->path becomes that of an entry; returns its last component, with a NUL behind. NULL: the path
  * is too long to be replicated. */
 const char *look_set_name(struct source *s, const struct view *v, struct bytes name);
-/* The name in s->path is too long; if it is there at all it counts as not to be read. */
-void look_too_long(struct source *s, const struct view *v, const struct look *look);
+/* The name in s->path is too long; if it is there at all it counts as not to be read. -errno: its
+ * directory cannot be asked; told as such. */
+int look_too_long(struct source *s, const struct view *v, const struct look *look);
 /* Looks at one name in an open directory. */
 void look_name(struct source *s, struct view *v, struct bytes name, const struct look *look);
 /* The same with the directory still to be opened; parked when it is not where it should be. */

@@ -100,22 +100,29 @@ static void report_passed(struct source *s, const struct view *v, unsigned job,
 		outbox_mark(s, job, dir, look, MARK_META, MARK_DIR, 0, 0);
 }
 
-void look_too_long(struct source *s, const struct view *v, const struct look *look)
+int look_too_long(struct source *s, const struct view *v, const struct look *look)
 {
 	struct bytes path = buf_bytes(&s->path);
 	struct stat st;
+	int rc;
 	bool there = fstatat(v->fd, path.p + v->prefix, &st, AT_SYMLINK_NOFOLLOW) == 0;
 
+	if (!there && errno != ENOENT) {
+		rc = -errno;
+		look_name_failed(s, v, rc);
+		return rc;
+	}
 	if (there && filter_excludes(s->config.filter, path, S_ISDIR(st.st_mode)))
-		return;
+		return 0;
 	if (there && !S_ISSOCK(st.st_mode))
 		unread_add(s, path, -ENAMETOOLONG);
-	else if (there || errno == ENOENT)
+	else
 		unread_forget(s, path);
 	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
 		if (look->jobs & s->attached & 1u << job)
 			report_passed(s, v, job, look);
 	}
+	return 0;
 }
 
 /* Who asks about a path below a name that is gone is told about that path: the name's own removal
@@ -229,7 +236,7 @@ void look_name(struct source *s, struct view *v, struct bytes name, const struct
 
 	lookthread_alive(s);
 	if (!at) {
-		look_too_long(s, v, look);
+		(void)look_too_long(s, v, look);
 		return;
 	}
 	if (fstatat(v->fd, at, &st, AT_SYMLINK_NOFOLLOW) != 0) {

@@ -202,6 +202,7 @@ void outbox_state(struct source *s)
 		letter = mem_alloc(sizeof(*letter));
 		letter->source = s;
 		letter->health = health;
+		letter->absent = s->absent;
 		letter->adopted = s->adopted;
 		letter->racy_window_ns = s->racy_window_ns;
 		if (text.n)

@@ -173,7 +173,8 @@ bool round_begin(struct source *s)
 	if (s->frozen)
 		return false;
 	autoclose int fd = guard_open(s->guard.path, &now, &err);
-	if (fd < 0) {
+	s->absent = fd < 0;
+	if (s->absent) {
 		freeze_unopened(s, &err);
 		return false;
 	}
@@ -283,7 +284,8 @@ bool round_thaw(struct source *s, bool adopt)
 	bool known = true;
 
 	autoclose int fd = guard_open(s->guard.path, &now, &err);
-	if (fd < 0) {
+	s->absent = fd < 0;
+	if (s->absent) {
 		freeze_unopened(s, &err);
 		return false;
 	}

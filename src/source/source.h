@@ -87,6 +87,7 @@ struct source_state {
 	enum source_health health;
 	char text[600];         /* what, why, what to do (e.g. the sysctl line) */
 	char root_id[160];      /* source_identity() of the root that is known now */
+	bool absent;            /* frozen, and nothing is there that could be adopted */
 	bool adopted;           /* and it is known by source_adopt() */
 	int64_t racy_window_ns; /* source_racy_window_ns() */
 };

@@ -286,7 +286,8 @@ static void list_deletion(struct lister *l, uint32_t index)
 		return;
 	}
 	if (parent->doomed && !is_doomed(l, parent->path)) {
-		/* Its directory is neither listed nor deleted, or spared: not in this list. */
+		/* The source does not have its directory, and this list does not delete it, or
+		 * spares it. */
 		cargo_answer(l->cargo, index, WIRE_VANISHED, BYTES("its directory goes first"));
 		return;
 	}

@@ -105,7 +105,8 @@ def other_root_comes_first(box, place, name="f{}", approved=False):
     ls.start()
     ls.until_logged("when it is there")
     if approved:
-        ls.ask("approve", "0")
+        refused = ls.ask("approve", "0")
+        assert refused.returncode != 0 and "not there" in refused.stderr, refused
     for n in range(30):
         box.write(f"{foreign}/something-else-{n}", b"1")
     os.rename(foreign, src)
