@@ -43,7 +43,7 @@ struct tree {
 	enum source_health health;
 	char text[600];
 	char stuck[160];   /* space of a status: tree_stuck() */
-	bool absent; /* frozen, and nothing is there that could be approved */
+	bool absent;       /* frozen, and nothing is there that could be approved */
 	char root_id[160]; /* of the root that is known now; "": none was there yet */
 	struct {
 		bool crawling;

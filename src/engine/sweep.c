@@ -85,7 +85,7 @@ static void sweep_dirs_remove(struct engine *e, struct bytes path)
 	for (struct bytes dir = path_parent(path); dir.n; dir = path_parent(dir)) {
 		struct sweep_dir *d = sweep_dir_find(e, dir);
 
-		if (--d->below)
+		if (!d || --d->below)
 			continue;
 		e->sweep_next_ns = 0;
 		HASH_DEL(e->sweep_dirs, d);

@@ -154,7 +154,7 @@ static void names_of_an_inode_are_asked_for_once_a_list(void **state)
 {
 	struct rig *r = *state;
 	struct mark m = {.action = MARK_CONTENT, .born = 1, .since_ns = r->now_ns};
-	char path[16];
+	char path[16] = "";
 
 	for (int i = 0; i < 40; i++) {
 		m.link = 77 + i % 2;
