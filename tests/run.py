@@ -263,7 +263,7 @@ PARTS = [
     Part("unit-tsan", "unit tests under it", unit_tsan, 400, "build-tsan"),
     Part("sim", "simulation: random faults against the invariants", sim, 400, "build-gcc"),
     Part("fuzz", "fuzz corpora under AddressSanitizer and UndefinedBehaviorSanitizer", fuzz, 200, "build-asan"),
-    Part("scenario", "the program against real rsync, ssh and file systems", scenario, 1200, "build-gcc"),
+    Part("scenario", "the program against real rsync, ssh and file systems", scenario, 1350, "build-gcc"),
 ]
 
 

@@ -15,12 +15,6 @@ OPS = 2000
 KINDS = ("local", "rsyncd", "ssh")
 
 
-SIMPLE = (
-    "create", "rewrite", "rewrite_same_second_same_size", "rewrite_mtime_put_back", "append", "write_in_the_middle",
-    "truncate_shorter", "truncate_longer", "unlink", "rename_file", "rename_over", "symlink", "chmod", "chown", "utimes",
-    "mkdir", "mkdir_burst", "rm_rf", "fifo",
-)
-
 def churned(src, seed, **how):
     try:
         return churn.Churn(src, seed).run(OPS, **how)
@@ -40,20 +34,6 @@ def test_churn_20_seeds_equal_within_10_s(box, kind, soak):
         ls.settle(10)
         box.check_equal(src, server)
     assert ls.job()["failed"] == 0 and ls.job()["held"] == 0
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_churn_of_creates_rewrites_and_removals_equal(box, kind):
-    """A build that replays events in another order, or forgets what failed, fails here."""
-    src, server = box.dir("src"), box.server(kind)
-    ls = box.lockstep(src, [server], sets=["brake=no"])
-    for seed in range(3):
-        try:
-            churn.Churn(src, seed, only=SIMPLE).run(OPS)
-        except OSError as e:
-            raise AssertionError(f"churn with seed {seed} itself failed: {e}") from e
-        ls.settle(10)
-        box.check_equal(src, server)
 
 
 def test_churn_three_targets_at_once_all_equal(box):
