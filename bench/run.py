@@ -23,8 +23,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from peers import PEERS, GaveUp, anonymous_mb, cpu_s, daemon, poll, proc, rsync, wakeups
 
@@ -54,11 +54,8 @@ def fill(root, files, dirs, low, high, seed=1, writers=1):
         for name, size in names[k::writers]:
             write(f"{root}/{name}", block[:size])
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(writers)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    with ThreadPoolExecutor(writers) as pool:
+        list(pool.map(work, range(writers)))  # a full tmpfs ends the row
     return [name for name, _ in names]
 
 
