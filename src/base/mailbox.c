@@ -72,16 +72,18 @@ struct letter *mailbox_take(struct mailbox *box)
 	return all;
 }
 
-/* A condition variable cannot wait on CLOCK_BOOTTIME. In steps of a second, a deadline that passes
- * while the machine sleeps is noticed at most that late. */
+/* A condition variable cannot wait on CLOCK_BOOTTIME. In steps of an hour, a deadline that passes
+ * while the machine sleeps is noticed at most that late, and nobody is woken to look at the clock.
+ */
 static struct timespec next_step(int64_t left_ns)
 {
 	struct timespec until;
-	const int64_t second_ns = 1000000000;
-	int64_t step_ns = left_ns < second_ns ? left_ns : second_ns;
+	const int64_t second_ns = 1000000000, most_ns = 3600 * second_ns;
+	int64_t step_ns = left_ns < most_ns ? left_ns : most_ns;
 
 	check(clock_gettime(CLOCK_MONOTONIC, &until) == 0);
-	until.tv_nsec += (long)step_ns;
+	until.tv_sec += step_ns / second_ns;
+	until.tv_nsec += (long)(step_ns % second_ns);
 	if (until.tv_nsec >= second_ns) {
 		until.tv_sec++;
 		until.tv_nsec -= second_ns;

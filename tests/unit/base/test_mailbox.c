@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <time.h>
 
 #include "base/fd.h"
 #include "base/mailbox.h"
@@ -90,6 +91,39 @@ static void mailbox_free_gives_leftovers_to_drop(void **state)
 	mailbox_free(NULL, NULL);
 }
 
+static struct mailbox *waited; /* gets a letter in place of a wait */
+static int64_t asked_ns;
+
+int __wrap_pthread_cond_timedwait(pthread_cond_t *c, pthread_mutex_t *m, const struct timespec *at);
+int __real_pthread_cond_timedwait(pthread_cond_t *c, pthread_mutex_t *m, const struct timespec *at);
+
+int __wrap_pthread_cond_timedwait(pthread_cond_t *c, pthread_mutex_t *m, const struct timespec *at)
+{
+	struct timespec now;
+
+	if (!waited)
+		return __real_pthread_cond_timedwait(c, m, at);
+	assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
+	asked_ns = (at->tv_sec - now.tv_sec) * 1000000000LL + at->tv_nsec - now.tv_nsec;
+	assert_int_equal(pthread_mutex_unlock(m), 0);
+	mailbox_post(waited, mem_alloc(sizeof(struct letter)));
+	assert_int_equal(pthread_mutex_lock(m), 0);
+	return 0;
+}
+
+/* Whoever waits for a day must not be woken each second to look at the clock. */
+static void mailbox_wait_for_long_is_one_wait(void **state)
+{
+	const int64_t minute_ns = 60 * 1000000000LL;
+
+	(void)state;
+	waited = mailbox_new(NULL, NULL);
+	assert_true(mailbox_wait(waited, clock_boot_ns() + 10 * minute_ns));
+	assert_true(asked_ns > 9 * minute_ns);
+	mailbox_free(waited, NULL);
+	waited = NULL;
+}
+
 static void mailbox_wait_past_deadline_returns_state(void **state)
 {
 	struct mailbox *box = mailbox_new(NULL, NULL);
@@ -153,6 +187,7 @@ int main(void)
 	        cmocka_unit_test(mailbox_take_gives_letters_in_order),
 	        cmocka_unit_test(mailbox_post_wakes_only_when_empty_before),
 	        cmocka_unit_test(mailbox_free_gives_leftovers_to_drop),
+	        cmocka_unit_test(mailbox_wait_for_long_is_one_wait),
 	        cmocka_unit_test(mailbox_wait_past_deadline_returns_state),
 	        cmocka_unit_test(mailbox_many_posters_nothing_lost_each_in_order),
 	};
