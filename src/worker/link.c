@@ -449,38 +449,37 @@ void link_carry(struct link *l, struct cargo *c, int64_t now_ns)
 	manifest_done(&list);
 }
 
-/* True: there is more to read before the list can go. */
-static bool work_on_checksums(struct link *l, int64_t now_ns)
+/* One step; after the last the list goes. */
+static void work_on_checksums(struct link *l, int64_t now_ns)
 {
 	struct checksums *done;
 
 	link_progress(l, now_ns);
 	if (checksums_step(l->checksums, l->cargo, l->env->slice))
-		return true;
+		return;
 	done = TAKE(l->checksums);
 	send_list(l, checksums_list(done), now_ns);
 	checksums_free(done);
-	return false;
 }
 
-bool link_work(struct link *l, int64_t now_ns)
+bool link_has_work(const struct link *l)
 {
-	bool more = false;
+	return l->checksums || (l->cargo && l->supply.fd >= 0 &&
+	                        session_output_pending(l->session) < SUPPLY_PENDING_BYTES);
+}
 
+void link_work(struct link *l, int64_t now_ns)
+{
 	link_take_events(l, now_ns);
 	if (l->checksums) {
-		more = work_on_checksums(l, now_ns);
-	} else if (l->cargo && l->supply.fd >= 0 &&
-	           session_output_pending(l->session) < SUPPLY_PENDING_BYTES) {
+		work_on_checksums(l, now_ns);
+	} else if (link_has_work(l)) {
 		supply_slice(&l->supply, l->session, l->cargo, l->env->slice);
 		link_progress(l, now_ns);
 		link_take_events(l, now_ns);
-		more = l->cargo && l->supply.fd >= 0 &&
-		       session_output_pending(l->session) < SUPPLY_PENDING_BYTES;
 	}
 	if (l->cargo)
 		cargo_report(l->cargo, l->env->out);
-	return more;
 }
 
 void link_close(struct link *l, int64_t now_ns)

@@ -77,8 +77,11 @@ int64_t link_wake_ns(const struct link *l);
 void link_timer(struct link *l, int64_t now_ns);
 /* Socket I/O after poll. */
 void link_io(struct link *l, short revents, int64_t now_ns);
-/* Handles what has come in and reads one slice. True: there is more to do at once. */
-bool link_work(struct link *l, int64_t now_ns);
+/* Handles what has come in and reads one slice, if link_has_work(). */
+void link_work(struct link *l, int64_t now_ns);
+/* Files are to be read and there is room for what they hold: no event will tell. To be asked last
+ * before waiting, as each write makes room. */
+bool link_has_work(const struct link *l);
 
 /* Sends the batch; takes it. The link is IDLE. */
 void link_carry(struct link *l, struct cargo *c, int64_t now_ns);

@@ -187,7 +187,8 @@ static bool may_exit(const struct worker *w, int64_t now_ns)
 	return frame_out_pending(w->env.out) == 0;
 }
 
-/* Fills w->polled in the order of the links; returns their number plus one. */
+/* Fills w->polled in the order of the links; returns their number plus one. When to wake is told by
+ * what the links are in now: what was true before the last write no longer counts. */
 static size_t prepare_poll(struct worker *w, int64_t now_ns, int64_t *wake_ns)
 {
 	bool blocked = frame_out_pending(w->env.out) > REPORTS_PENDING_BYTES;
@@ -207,6 +208,8 @@ static size_t prepare_poll(struct worker *w, int64_t now_ns, int64_t *wake_ns)
 			*wake_ns = wake;
 		if (tokens_ns > now_ns && tokens_ns < *wake_ns && session_output(l->session).n)
 			*wake_ns = tokens_ns;
+		if (link_has_work(l))
+			*wake_ns = now_ns;
 	}
 	w->polled[0] = (struct pollfd){.fd = w->frame_fd, .events = POLLIN};
 	if (frame_out_pending(w->env.out))
@@ -216,17 +219,17 @@ static size_t prepare_poll(struct worker *w, int64_t now_ns, int64_t *wake_ns)
 	return n;
 }
 
-static int wait_for_something(struct worker *w, size_t n, bool more, int64_t wake_ns)
+static int wait_for_something(struct worker *w, size_t n, int64_t wake_ns)
 {
 	int64_t now_ns = clock_boot_ns();
 	struct timespec ts = {0};
 	int r;
 
-	if (!more && wake_ns > now_ns) {
+	if (wake_ns > now_ns) {
 		ts.tv_sec = (time_t)((wake_ns - now_ns) / (1000 * NS_PER_MS));
 		ts.tv_nsec = (long)((wake_ns - now_ns) % (1000 * NS_PER_MS));
 	}
-	r = ppoll(w->polled, n, !more && wake_ns == INT64_MAX ? NULL : &ts, NULL);
+	r = ppoll(w->polled, n, wake_ns == INT64_MAX ? NULL : &ts, NULL);
 	if (r < 0 && errno == EINTR) {
 		for (size_t i = 0; i < n; i++)
 			w->polled[i].revents = 0;
@@ -236,42 +239,37 @@ static int wait_for_something(struct worker *w, size_t n, bool more, int64_t wak
 }
 
 /* One round over all links after poll; the new ones of this round come last in no order. */
-static bool run_links(struct worker *w, size_t n, int64_t now_ns)
+static void run_links(struct worker *w, size_t n, int64_t now_ns)
 {
-	bool more = false;
 	size_t i = 1;
 
 	for (struct link *l = w->links; l && i < n; l = l->next, i++) {
 		link_io(l, w->polled[i].revents, now_ns);
 		if (l->state != LINK_OVER && now_ns >= link_wake_ns(l))
 			link_timer(l, now_ns);
-		more |= link_work(l, now_ns);
+		link_work(l, now_ns);
 		if (l->fd >= 0 && l->state != LINK_ZOMBIE && l->state != LINK_OVER)
 			link_write(l, now_ns);
 	}
-	return more;
 }
 
 static int run(struct worker *w)
 {
-	bool more = false;
-
 	for (;;) {
 		int64_t now_ns = clock_boot_ns(), wake_ns = INT64_MAX;
 		size_t n = prepare_poll(w, now_ns, &wake_ns);
-		int r = wait_for_something(w, n, more, wake_ns);
+		int r = wait_for_something(w, n, wake_ns);
 
 		if (r < 0)
 			return r;
 		now_ns = clock_boot_ns();
 		/* Links first: frames may add links, whose place in the poll list comes next time.
 		 */
-		more = run_links(w, n, now_ns);
+		run_links(w, n, now_ns);
 		if (w->polled[0].revents & (POLLIN | POLLHUP | POLLERR)) {
 			r = take_frames(w, now_ns);
 			if (r < 0)
 				return r == -ECONNRESET ? 0 : r;
-			more = true;
 		}
 		drop_ended_links(w);
 		r = frame_out_flush(w->env.out);

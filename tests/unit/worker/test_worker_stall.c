@@ -105,8 +105,9 @@ static void hand_says(struct hand *h, struct bytes s)
 
 	assert_int_equal(send(h->peer, s.p, s.n, 0), s.n);
 	link_io(h->l, POLLIN | POLLOUT, h->now_ns);
-	while (link_work(h->l, h->now_ns))
-		;
+	do
+		link_work(h->l, h->now_ns);
+	while (link_has_work(h->l));
 	link_io(h->l, POLLOUT, h->now_ns);
 	n = recv(h->peer, h->got, sizeof(h->got), MSG_DONTWAIT);
 	h->got_n = n > 0 ? (size_t)n : 0;
@@ -254,6 +255,27 @@ static void server_that_says_something_is_not_given_up(void **state)
 	hand_drop(&h);
 }
 
+/* The peer took nothing until reading paused, and then all that was there in one go. With nothing
+ * to be written no event of the socket will tell that there is room again. */
+static void reading_goes_on_when_all_was_taken_at_once(void **state)
+{
+	struct hand h;
+
+	hand_make(&h, *state, INT64_C(1) << 23);
+	hand_says(&h, REQUEST_FIRST);
+	while (link_has_work(h.l))
+		link_work(h.l, h.now_ns);
+	assert_true(session_output_pending(h.l->session) >= SUPPLY_PENDING_BYTES);
+	while (session_output_pending(h.l->session)) {
+		while (recv(h.peer, h.got, sizeof(h.got), MSG_DONTWAIT) > 0)
+			;
+		link_write(h.l, h.now_ns);
+	}
+	assert_true(h.l->supply.left > 0);
+	assert_true(link_has_work(h.l));
+	hand_drop(&h);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, rig_make, rig_drop)
@@ -266,6 +288,7 @@ int main(void)
 	        TEST(keepalives_alone_do_not_extend_a_batch_for_ever),
 	        TEST(keepalives_extend_a_batch_with_a_huge_file_for_hours),
 	        TEST(server_that_says_something_is_not_given_up),
+	        TEST(reading_goes_on_when_all_was_taken_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
