@@ -18,22 +18,6 @@ static bool flight_fooled(const struct belief *known, const struct mark *m,
 	       (known->fp.ctime_ns != r->fp.ctime_ns || known->fp.ino != r->fp.ino);
 }
 
-static bool flight_first_name(struct bytes name, const struct belief *belief, void *arg)
-{
-	(void)name;
-	(void)belief;
-	*(bool *)arg = true;
-	return false;
-}
-
-bool flight_has_below(struct engine *e, struct bytes dir)
-{
-	bool found = false;
-
-	ledger_list(e->ledger, dir, flight_first_name, &found);
-	return found;
-}
-
 /* Attributes alone were compared, but the file has changed once more between look and list, maybe
  * in its content, with its time put back. An event will tell; should that be lost, the old ctime
  * does. */
@@ -68,7 +52,7 @@ bool flight_confirm(struct engine *e, const struct flight *f, const struct mark 
 	struct fingerprint fp = r->fp;
 	bool compared;
 
-	if (!S_ISDIR(r->fp.mode) && !e->config.keep_deleted && flight_has_below(e, m->path))
+	if (!S_ISDIR(r->fp.mode) && !e->config.keep_deleted && ledger_has_below(e->ledger, m->path))
 		return false;
 	compared = confirm_compared(e, known, m, r);
 	confirm_keep_doubt(known, m, r, &fp);

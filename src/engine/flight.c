@@ -106,7 +106,8 @@ static bool flight_too_early(struct engine *e, const struct mark *m)
 {
 	struct below below = {.top = m->path};
 
-	if ((m->flags & (MARK_RETYPED | MARK_DIR)) == MARK_RETYPED && flight_has_below(e, m->path))
+	if ((m->flags & (MARK_RETYPED | MARK_DIR)) == MARK_RETYPED &&
+	    ledger_has_below(e->ledger, m->path))
 		pathset_each(e->set, m->path, flight_first_below, &below);
 	return below.found;
 }
@@ -289,7 +290,7 @@ static void flight_kept(struct engine *e, struct flight *f, size_t i, int64_t no
 		flight_kept_for_sweep(e, f, i, now_ns);
 		return;
 	}
-	ours = flight_has_below(e, m->path);
+	ours = ledger_has_below(e->ledger, m->path);
 	if (ours && hold_with_children(e, m)) {
 		batch_drop(f->batch, i, now_ns);
 		return;

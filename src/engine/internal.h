@@ -10,7 +10,8 @@
  *     sweep.c    temporary files that a receiver left behind
  *     failure.c  items that failed by themselves, and their retry times
  *     hold.c     deletions that wait for a person
- *     engine.c   inputs, engine_run(), questions
+ *     engine.c   inputs, engine_run(), when to call it again
+ *     status.c   questions: is it settled, what is its state
  */
 #ifndef ENGINE_INTERNAL_H
 #define ENGINE_INTERNAL_H
@@ -297,8 +298,6 @@ bool flight_confirm(struct engine *e, const struct flight *f, const struct mark 
 void flight_was_approved(struct engine *e, struct bytes path);
 void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wire_result_item *r,
                   int64_t now_ns);
-/* Whether the target is believed to hold something below. */
-bool flight_has_below(struct engine *e, struct bytes dir);
 uint32_t flight_sure_type(const struct belief *known);
 /* Deletions under way that nothing is known about yet. */
 size_t flight_deletions(const struct engine *e);

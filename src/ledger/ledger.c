@@ -232,6 +232,22 @@ void ledger_list(struct ledger *l, struct bytes dir,
 	ledger_list_records(l, dir, list_belief, &walk);
 }
 
+static bool first_name(struct bytes name, const struct belief *belief, void *arg)
+{
+	(void)name;
+	(void)belief;
+	*(bool *)arg = true;
+	return false;
+}
+
+bool ledger_has_below(struct ledger *l, struct bytes dir)
+{
+	bool found = false;
+
+	ledger_list(l, dir, first_name, &found);
+	return found;
+}
+
 /* The names of one inode: a layer's word on a name replaces what is said underneath. */
 struct alias_walk {
 	struct ledger *l;

@@ -86,6 +86,8 @@ void ledger_get(struct ledger *l, struct bytes path, struct belief *ret);
  * snapshot is consistent; fn runs without the lock. */
 void ledger_list(struct ledger *l, struct bytes dir,
                  bool (*fn)(struct bytes name, const struct belief *belief, void *arg), void *arg);
+/* Whether a name is believed to be in `dir`, itself a directory or not. */
+bool ledger_has_below(struct ledger *l, struct bytes dir);
 /* Full paths of the names confirmed for this inode, whatever their number of links was then; stops
  * when fn returns false. fn runs with the lock: it must not call the ledger. Directories are not
  * among them. */

@@ -242,25 +242,14 @@ void compare_left(struct source *s, enum mark_action action, const struct look *
 	}
 }
 
-static bool below_any(struct bytes name, const struct belief *belief, void *arg)
-{
-	(void)name;
-	(void)belief;
-	*(bool *)arg = true;
-	return false;
-}
-
 /* Whether the target may hold names below what is no directory here. Their own directory need not
  * be known as one: it may have been on its way, as they were, when nobody could tell any more. */
 static bool holds_below(struct source *s, unsigned job, const struct fingerprint *seen,
                         const struct belief *belief)
 {
-	bool found = false;
-
 	if (S_ISDIR(seen->mode) || belief->state == LEDGER_CONFIRMED)
 		return !S_ISDIR(seen->mode) && S_ISDIR(belief->fp.mode);
-	ledger_list(s->jobs[job].ledger, buf_bytes(&s->path), below_any, &found);
-	return found;
+	return ledger_has_below(s->jobs[job].ledger, buf_bytes(&s->path));
 }
 
 bool compare_entry(struct source *s, unsigned job, const struct fingerprint *seen,

@@ -119,6 +119,32 @@ void rig_start(struct rig *r)
 	engine_crawled(r->engine, r->now_ns);
 }
 
+int rig_make(void **state)
+{
+	struct rig *r = rig_new();
+
+	rig_start(r);
+	*state = r;
+	return 0;
+}
+
+int rig_make_stamped(void **state)
+{
+	struct rig *r = rig_new();
+
+	r->config.stamp = true;
+	r->config.first_generation = 1;
+	rig_start(r);
+	*state = r;
+	return 0;
+}
+
+int rig_drop(void **state)
+{
+	rig_free(*state);
+	return 0;
+}
+
 void rig_restart(struct rig *r)
 {
 	engine_free(r->engine);

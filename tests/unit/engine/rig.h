@@ -49,6 +49,12 @@ struct rig {
 	size_t session_count, batch_count, look_count;
 };
 
+/* cmocka setup and teardown; *state is the rig, started. */
+int rig_make(void **state);
+/* The same with stamps. */
+int rig_make_stamped(void **state);
+int rig_drop(void **state);
+
 /* The config may be changed between the two. */
 struct rig *rig_new(void);
 void rig_start(struct rig *r);

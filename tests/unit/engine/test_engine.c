@@ -9,26 +9,6 @@
 
 static const char stamp0[] = ".lockstep/rig.0", stamp1[] = ".lockstep/rig.1";
 
-static int setup(void **state)
-{
-	struct rig *r = rig_new();
-
-	rig_start(r);
-	*state = r;
-	return 0;
-}
-
-static int setup_stamps(void **state)
-{
-	struct rig *r = rig_new();
-
-	r->config.stamp = true;
-	r->config.first_generation = 1;
-	rig_start(r);
-	*state = r;
-	return 0;
-}
-
 static int setup_brake(void **state)
 {
 	struct rig *r = rig_new();
@@ -36,12 +16,6 @@ static int setup_brake(void **state)
 	r->config.brake = (struct brake_limits){.files = 2, .percent = 10, .absolute = 100};
 	rig_start(r);
 	*state = r;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	rig_free(*state);
 	return 0;
 }
 
@@ -710,43 +684,43 @@ static void hot_mark_below_a_directory_that_left_does_not_wait(void **state)
 	}
 }
 
-#define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, rig_drop)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        TEST(mark_is_intended_before_it_is_sent, setup),
-	        TEST(ack_enters_the_ledger, setup),
-	        TEST(vanished_entry_is_looked_at_and_its_intent_withdrawn, setup),
-	        TEST(content_in_doubt_is_sent_whatever_was_brought_before, setup),
-	        TEST(content_that_is_the_same_leaves_attributes_to_be_sent, setup),
-	        TEST(confirmed_lately_is_compared_after_a_restart, setup),
-	        TEST(confirmed_long_ago_is_forgotten, setup),
-	        TEST(confirmed_lately_is_forgotten_when_compared, setup),
-	        TEST(confirmed_lately_is_compared_after_an_outage, setup),
-	        TEST(confirmed_lately_is_compared_after_the_worker_died, setup),
-	        TEST(content_that_changed_here_is_compared_after_a_gap, setup),
-	        TEST(barrier_after_a_pause_waits_until_the_target_is_in_sight, setup),
-	        TEST(content_that_was_compared_is_not_compared_after_each_gap, setup),
-	        TEST(content_that_changed_before_its_compare_is_compared_again, setup),
-	        TEST(deletion_waits_for_a_proof, setup_stamps),
-	        TEST(disproved_stamp_compares_and_deletions_wait_for_that, setup_stamps),
-	        TEST(stamp_of_an_unproven_batch_does_not_count, setup_stamps),
+	        TEST(mark_is_intended_before_it_is_sent, rig_make),
+	        TEST(ack_enters_the_ledger, rig_make),
+	        TEST(vanished_entry_is_looked_at_and_its_intent_withdrawn, rig_make),
+	        TEST(content_in_doubt_is_sent_whatever_was_brought_before, rig_make),
+	        TEST(content_that_is_the_same_leaves_attributes_to_be_sent, rig_make),
+	        TEST(confirmed_lately_is_compared_after_a_restart, rig_make),
+	        TEST(confirmed_long_ago_is_forgotten, rig_make),
+	        TEST(confirmed_lately_is_forgotten_when_compared, rig_make),
+	        TEST(confirmed_lately_is_compared_after_an_outage, rig_make),
+	        TEST(confirmed_lately_is_compared_after_the_worker_died, rig_make),
+	        TEST(content_that_changed_here_is_compared_after_a_gap, rig_make),
+	        TEST(barrier_after_a_pause_waits_until_the_target_is_in_sight, rig_make),
+	        TEST(content_that_was_compared_is_not_compared_after_each_gap, rig_make),
+	        TEST(content_that_changed_before_its_compare_is_compared_again, rig_make),
+	        TEST(deletion_waits_for_a_proof, rig_make_stamped),
+	        TEST(disproved_stamp_compares_and_deletions_wait_for_that, rig_make_stamped),
+	        TEST(stamp_of_an_unproven_batch_does_not_count, rig_make_stamped),
 	        TEST(brake_holds_until_exactly_that_set_is_approved, setup_brake),
-	        TEST(trouble_backs_off_and_kick_ends_it, setup),
-	        TEST(session_that_hangs_takes_the_idle_ones_with_it, setup),
-	        TEST(lying_report_is_refused, setup),
-	        TEST(paused_job_sends_nothing, setup),
-	        TEST(session_that_gets_ready_when_paused_is_closed, setup),
-	        TEST(frozen_source_sends_nothing, setup),
-	        TEST(deletion_of_a_name_that_is_not_believed_held_is_not_sent, setup),
-	        TEST(ancestor_that_the_target_lacks_is_intended_with_what_is_below, setup),
-	        TEST(ancestor_of_a_broken_session_is_looked_at, setup),
-	        TEST(deletion_goes_by_the_type_that_was_confirmed_last, setup),
-	        TEST(ctime_that_nobody_looked_at_is_not_confirmed_with_attributes, setup),
-	        TEST(content_stays_due_while_a_deletion_waits, setup),
-	        TEST(type_change_waits_for_what_is_looked_at_below, setup),
-	        TEST(hot_mark_below_a_directory_that_left_does_not_wait, setup),
+	        TEST(trouble_backs_off_and_kick_ends_it, rig_make),
+	        TEST(session_that_hangs_takes_the_idle_ones_with_it, rig_make),
+	        TEST(lying_report_is_refused, rig_make),
+	        TEST(paused_job_sends_nothing, rig_make),
+	        TEST(session_that_gets_ready_when_paused_is_closed, rig_make),
+	        TEST(frozen_source_sends_nothing, rig_make),
+	        TEST(deletion_of_a_name_that_is_not_believed_held_is_not_sent, rig_make),
+	        TEST(ancestor_that_the_target_lacks_is_intended_with_what_is_below, rig_make),
+	        TEST(ancestor_of_a_broken_session_is_looked_at, rig_make),
+	        TEST(deletion_goes_by_the_type_that_was_confirmed_last, rig_make),
+	        TEST(ctime_that_nobody_looked_at_is_not_confirmed_with_attributes, rig_make),
+	        TEST(content_stays_due_while_a_deletion_waits, rig_make),
+	        TEST(type_change_waits_for_what_is_looked_at_below, rig_make),
+	        TEST(hot_mark_below_a_directory_that_left_does_not_wait, rig_make),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

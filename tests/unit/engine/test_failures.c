@@ -6,21 +6,6 @@
 #include <cmocka.h>
 #include "rig.h"
 
-static int setup(void **state)
-{
-	struct rig *r = rig_new();
-
-	rig_start(r);
-	*state = r;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	rig_free(*state);
-	return 0;
-}
-
 static void refuse(struct rig *r, const char *path)
 {
 	struct rig_batch *b = rig_find(r, path);
@@ -151,7 +136,7 @@ static void link_that_fails_waits_for_its_retry_whatever_becomes_of_the_others(v
 	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_make, rig_drop)
 
 int main(void)
 {

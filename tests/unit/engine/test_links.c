@@ -7,32 +7,6 @@
 #include <cmocka.h>
 #include "rig.h"
 
-static int setup(void **state)
-{
-	struct rig *r = rig_new();
-
-	rig_start(r);
-	*state = r;
-	return 0;
-}
-
-static int setup_stamps(void **state)
-{
-	struct rig *r = rig_new();
-
-	r->config.stamp = true;
-	r->config.first_generation = 1;
-	rig_start(r);
-	*state = r;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	rig_free(*state);
-	return 0;
-}
-
 /* The other name was confirmed between the look and the batch. */
 static void name_of_an_inode_is_not_sent_without_those_confirmed_meanwhile(void **state)
 {
@@ -170,15 +144,15 @@ static void names_of_an_inode_are_asked_for_once_a_list(void **state)
 	assert_int_equal(asked, 2);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_make, rig_drop)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        TEST(name_of_an_inode_is_not_sent_without_those_confirmed_meanwhile),
 	        cmocka_unit_test_setup_teardown(
-	                batch_of_which_nothing_is_left_is_not_sent_for_its_stamps, setup_stamps,
-	                teardown),
+	                batch_of_which_nothing_is_left_is_not_sent_for_its_stamps, rig_make_stamped,
+	                rig_drop),
 	        TEST(link_that_is_back_before_its_deletion_is_joined_with_the_others),
 	        TEST(name_of_an_inode_waits_while_another_is_looked_at),
 	        TEST(link_whose_time_was_put_back_is_sent_again_with_its_content),

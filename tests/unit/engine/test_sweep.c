@@ -10,15 +10,6 @@
 
 #define SWEPT (WIRE_ITEM_TEMPS | WIRE_ITEM_SPARE)
 
-static int setup(void **state)
-{
-	struct rig *r = rig_new();
-
-	rig_start(r);
-	*state = r;
-	return 0;
-}
-
 static int setup_keeping(void **state)
 {
 	struct rig *r = rig_new();
@@ -26,12 +17,6 @@ static int setup_keeping(void **state)
 	r->config.keep_deleted = true;
 	rig_start(r);
 	*state = r;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	rig_free(*state);
 	return 0;
 }
 
@@ -357,22 +342,22 @@ static void job_that_deletes_nothing_sweeps_nothing(void **state)
 	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
 }
 
-#define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, rig_drop)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        TEST(name_lost_in_flight_is_swept_when_it_is_not_sent, setup),
-	        TEST(name_waits_while_it_is_swept, setup),
-	        TEST(zombie_is_swept_when_it_is_over, setup),
-	        TEST(known_name_that_looks_temporary_is_spared, setup),
-	        TEST(deletion_of_the_directory_takes_it_along, setup),
-	        TEST(name_in_a_directory_that_stayed_without_it_is_swept_alone, setup),
-	        TEST(restart_before_the_sweep_finds_the_name_again, setup),
-	        TEST(name_of_a_directory_is_swept_after_what_is_below_it, setup),
-	        TEST(name_of_what_is_no_directory_does_not_wait_for_what_was_below_it, setup),
-	        TEST(sweep_that_breaks_off_is_tried_again, setup),
-	        TEST(sweep_that_fails_is_given_up_in_the_end, setup),
+	        TEST(name_lost_in_flight_is_swept_when_it_is_not_sent, rig_make),
+	        TEST(name_waits_while_it_is_swept, rig_make),
+	        TEST(zombie_is_swept_when_it_is_over, rig_make),
+	        TEST(known_name_that_looks_temporary_is_spared, rig_make),
+	        TEST(deletion_of_the_directory_takes_it_along, rig_make),
+	        TEST(name_in_a_directory_that_stayed_without_it_is_swept_alone, rig_make),
+	        TEST(restart_before_the_sweep_finds_the_name_again, rig_make),
+	        TEST(name_of_a_directory_is_swept_after_what_is_below_it, rig_make),
+	        TEST(name_of_what_is_no_directory_does_not_wait_for_what_was_below_it, rig_make),
+	        TEST(sweep_that_breaks_off_is_tried_again, rig_make),
+	        TEST(sweep_that_fails_is_given_up_in_the_end, rig_make),
 	        TEST(job_that_deletes_nothing_sweeps_nothing, setup_keeping),
 	};
 

@@ -7,21 +7,6 @@
 #include <cmocka.h>
 #include "rig.h"
 
-static int setup(void **state)
-{
-	struct rig *r = rig_new();
-
-	rig_start(r);
-	*state = r;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	rig_free(*state);
-	return 0;
-}
-
 static void zombie_path_is_sent_at_once_and_again_afterwards(void **state)
 {
 	struct rig *r = *state;
@@ -236,7 +221,7 @@ static void directory_that_a_list_under_way_may_make_stays_intended(void **state
 	assert_int_equal(rig_belief(r, "d"), LEDGER_ABSENT);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_make, rig_drop)
 
 int main(void)
 {
