@@ -273,7 +273,6 @@ static void crew_setup(struct job *j)
 {
 	const struct config_options *o = &j->config->options;
 	struct wire_setup m = {
-	        .racy_window_ns = source_racy_window_ns(j->tree->source),
 	        .bwlimit_bytes = o->bwlimit_bytes,
 	        .connect_timeout_s = (uint32_t)(o->connect_timeout_ns / NS_PER_S),
 	        .handshake_timeout_s = (uint32_t)(o->handshake_timeout_ns / NS_PER_S),

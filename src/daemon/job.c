@@ -334,7 +334,7 @@ static void job_new_engine(struct job *j)
 	        .batch_bytes = o->batch_bytes,
 	        .longest_wait_ns = o->longest_wait_ns,
 	        .zombie_ns = 2 * o->timeout_ns,
-	        .racy_window_ns = source_racy_window_ns(j->tree->source),
+	        .racy_window_ns = j->tree->racy_window_ns,
 	        .stamp = o->stamp,
 	        .keep_deleted = !o->delete,
 	        .trace = j->instance->config->log_level == LOG_DEBUG,

@@ -42,9 +42,10 @@ struct tree {
 	uint64_t root_token;
 	enum source_health health;
 	char text[600];
-	char stuck[160];   /* space of a status: tree_stuck() */
-	bool absent;       /* frozen, and nothing is there that could be approved */
-	char root_id[160]; /* of the root that is known now; "": none was there yet */
+	char stuck[160];        /* space of a status: tree_stuck() */
+	bool absent;            /* frozen, and nothing is there that could be approved */
+	int64_t racy_window_ns; /* of its file system's time stamps (fingerprint_racy) */
+	char root_id[160];      /* of the root that is known now; "": none was there yet */
 	struct {
 		bool crawling;
 		uint64_t dirs, entries, overflows, watches, unreadable;

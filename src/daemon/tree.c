@@ -29,6 +29,7 @@ int tree_start(struct instance *in, const struct config_tree *config, struct err
 		return err_wrap(err, "tree %s", config->name);
 	}
 	(void)snprintf(t->root_id, sizeof(t->root_id), "%s", source_identity(t->source));
+	t->racy_window_ns = source_racy_window_ns(t->source);
 	if (!t->root_id[0])
 		t->health = SOURCE_FROZEN; /* until it says so itself, with its reason */
 	t->next = in->trees;
@@ -141,6 +142,7 @@ static void tree_state(struct tree *t, const struct source_state *s)
 		          s->text[0] ? s->text : "live");
 	t->health = s->health;
 	t->absent = s->absent;
+	t->racy_window_ns = s->racy_window_ns;
 	(void)snprintf(t->text, sizeof(t->text), "%s", s->text);
 	(void)snprintf(t->root_id, sizeof(t->root_id), "%s", s->root_id);
 	TREE_EACH_JOB(t, i, j)

@@ -206,7 +206,8 @@ static void part_next(struct verify_part *p)
 
 static void part_send(struct verify_part *p, int root_fd)
 {
-	struct wire_batch batch = {p->session, p->session, p->items, p->count};
+	struct wire_batch batch = {p->session, p->session, p->items, p->count,
+	                           p->job->tree->racy_window_ns};
 	int fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 0);
 	struct buf payload;
 

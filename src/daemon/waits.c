@@ -92,6 +92,11 @@ void waits_barrier(struct instance *in, struct tree *t, uint64_t token, uint64_t
 			}
 		}
 	}
+	/* What came into doubt while nothing was to be done is asked about now. */
+	TREE_EACH_JOB(t, i, j)
+	{
+		job_touch(j);
+	}
 }
 
 static enum engine_settled wait_job(struct wait *w, struct job *j)
@@ -106,7 +111,8 @@ static enum engine_settled wait_job(struct wait *w, struct job *j)
 			                       (j->set_room == 0 && engine_idle(j->engine))
 			               ? ENGINE_STUCK
 			               : ENGINE_PENDING;
-		enum engine_settled settled = engine_settled(j->engine, w->trees[i].drain);
+		enum engine_settled settled =
+		        engine_settled(j->engine, w->trees[i].drain, instance_now());
 
 		/* What nobody could look at is confirmed nowhere. */
 		if (settled == ENGINE_SETTLED && w->trees[i].unreadable)

@@ -438,7 +438,7 @@ static unsigned engine_classes(struct engine *e, unsigned *needed, int64_t now_n
 	}
 	if (e->sweep_due && trust_allows_deletions(e, now_ns) && !supply_idle(e, SESSION_DELETE))
 		*needed |= 1u << SESSION_DELETE;
-	if ((trust_doubts(e) || trust_wants_probe(e, deletions || e->sweep_due, now_ns)) &&
+	if ((trust_doubts(e, now_ns) || trust_wants_probe(e, deletions || e->sweep_due, now_ns)) &&
 	    !supply_idle(e, SESSION_QUICK))
 		*needed |= 1u << SESSION_QUICK;
 	return classes;

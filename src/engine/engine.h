@@ -28,7 +28,7 @@ struct engine_config {
 	uint64_t batch_bytes;      /* default 64 MiB */
 	int64_t longest_wait_ns;   /* default 30 s */
 	int64_t zombie_ns;         /* 2 x the sessions' timeout */
-	int64_t racy_window_ns;    /* source_racy_window_ns() */
+	int64_t racy_window_ns;    /* of the source's time stamps */
 	bool keep_deleted;         /* never delete at the target */
 	bool stamp;                /* keep and prove stamps; default true */
 	uint64_t first_generation; /* for a target without stamps: wall clock seconds */
@@ -111,7 +111,7 @@ enum engine_settled {
 	ENGINE_PENDING,
 	ENGINE_STUCK, /* only failed, held, paused or frozen items remain */
 };
-enum engine_settled engine_settled(struct engine *e, uint64_t born);
+enum engine_settled engine_settled(struct engine *e, uint64_t born, int64_t now_ns);
 
 /* Paused or held: nothing goes out until a person says so. */
 bool engine_idle(const struct engine *e);

@@ -213,7 +213,7 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 			batch_end(batch, now_ns, now_ns);
 		flight_free(e, f);
 	} else {
-		struct wire_batch wire = {f->id, s->id, items, count};
+		struct wire_batch wire = {f->id, s->id, items, count, e->config.racy_window_ns};
 
 		flight_intend(e, items, f->marks);
 		context_intend(e, f, items, f->marks);

@@ -138,7 +138,6 @@ struct engine {
 	int64_t last_need_ns; /* when a session was last used: idle ones retire behind it */
 	int64_t unseen_ns;    /* nobody can vouch for the target since then; 0: somebody does */
 	enum sight unseen;
-	bool long_gap; /* the target may have been down meanwhile, and we may ask it */
 	int protocol;
 
 	/* flights and looks */
@@ -324,7 +323,8 @@ void trust_recall(struct engine *e, int64_t now_ns);
 void trust_forget(struct engine *e, int64_t now_ns);
 /* The target was out of sight since then, and is back. */
 void trust_away(struct engine *e, int64_t since_ns, enum sight how, int64_t now_ns);
-bool trust_doubts(const struct engine *e);
+/* What was confirmed lately may be lost: nobody saw the target for too long. */
+bool trust_doubts(const struct engine *e, int64_t now_ns);
 int64_t trust_deadline(const struct engine *e);
 void trust_done(struct engine *e);
 

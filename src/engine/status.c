@@ -14,10 +14,10 @@ static bool engine_landed(const struct engine *e, uint64_t born)
 	return true;
 }
 
-enum engine_settled engine_settled(struct engine *e, uint64_t born)
+enum engine_settled engine_settled(struct engine *e, uint64_t born, int64_t now_ns)
 {
 	bool idle = engine_landed(e, born) && pathset_settled(e->set, born) &&
-	            zombie_settled(e, born) && !trust_doubts(e) &&
+	            zombie_settled(e, born) && !trust_doubts(e, now_ns) &&
 	            (sweep_settled(e, born) || hold_count(e) || e->failed_waiting) &&
 	            !(e->compare_due && born == BORN_NONE) && !(e->aside && e->aside_born <= born);
 

@@ -97,17 +97,29 @@ bool trust_wants_probe(const struct engine *e, bool deletions, int64_t now_ns)
 	return e->probe_due || (deletions && !trust_allows_deletions(e, now_ns));
 }
 
-/* What was confirmed lately is in doubt until the target is in sight again. */
-bool trust_doubts(const struct engine *e)
+/* When what was confirmed lately begins to be in doubt, until the target is in sight again;
+ * INT64_MAX: it does not. While paused we may not ask the target. */
+static int64_t trust_doubt_ns(const struct engine *e)
 {
-	return e->unseen_ns && (e->unseen != SIGHT_GAP || e->long_gap) && e->recent_count &&
-	       trust_recent(e, e->recent_count - 1)->at_ns >= e->unseen_ns - RECENT_NS;
+	if (!e->unseen_ns || !e->recent_count ||
+	    trust_recent(e, e->recent_count - 1)->at_ns < e->unseen_ns - RECENT_NS)
+		return INT64_MAX;
+	if (e->unseen != SIGHT_GAP)
+		return e->unseen_ns;
+	return e->paused ? INT64_MAX : e->unseen_ns + AWAY_NS;
+}
+
+bool trust_doubts(const struct engine *e, int64_t now_ns)
+{
+	return now_ns >= trust_doubt_ns(e);
 }
 
 int64_t trust_deadline(const struct engine *e)
 {
-	if (trust_doubts(e))
-		return supply_connecting(e) ? INT64_MAX : e->unseen_ns;
+	int64_t doubt_ns = trust_doubt_ns(e);
+
+	if (doubt_ns != INT64_MAX)
+		return supply_connecting(e) ? INT64_MAX : doubt_ns;
 	if (!trust_stamps(e) || !e->confirmed_since || e->unproven)
 		return INT64_MAX;
 	return e->generation_ns + GROWTH_NS;
@@ -159,7 +171,6 @@ void trust_proven(struct engine *e, const struct flight *f, int64_t now_ns)
 
 void trust_step(struct engine *e, int64_t now_ns)
 {
-	e->long_gap = !e->paused && e->unseen_ns && now_ns - e->unseen_ns >= AWAY_NS;
 	if (!e->unproven || trust_stamps(e))
 		return;
 	/* Without stamps the compare alone ends it. */

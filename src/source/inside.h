@@ -108,7 +108,7 @@ struct source {
 	int queue;          /* inotify, or -1: none could be had */
 	int wake;           /* eventfd: the reader has something besides the queue to do */
 	size_t queue_limit; /* events the kernel holds at most */
-	int64_t racy_window_ns;
+	int64_t racy_window_ns, racy_at_start_ns;
 	const char *remote_kind;
 	char identity[160];
 

@@ -109,12 +109,13 @@ int source_start(struct source **ret, const struct source_config *config, struct
 		s->unseen = s->frozen = s->remake = true;
 		s->frozen_since_ns = clock_boot_ns();
 		s->check_at_ns = 0;
-		s->racy_window_ns = RACY_LONGEST_NS;
+		s->racy_at_start_ns = RACY_LONGEST_NS;
 	} else {
 		guard_learn(&s->guard, fd, &now);
 		(void)snprintf(s->identity, sizeof(s->identity), "%s", s->guard.lasting);
-		s->racy_window_ns = guard_racy_window_ns(fd);
+		s->racy_at_start_ns = guard_racy_window_ns(fd);
 	}
+	s->racy_window_ns = s->racy_at_start_ns;
 	rc = s->wake < 0 ? EMFILE : pthread_create(&s->reader, NULL, reader_run, s);
 	if (rc) {
 		dispose(s);
@@ -161,7 +162,7 @@ void source_expect(struct source *s, unsigned job, const char *root_id)
 
 int64_t source_racy_window_ns(const struct source *s)
 {
-	return s->racy_window_ns;
+	return s->racy_at_start_ns;
 }
 
 int64_t source_silent_ns(struct source *s, int64_t now_ns)

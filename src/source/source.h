@@ -89,7 +89,7 @@ struct source_state {
 	char root_id[160];      /* source_identity() of the root that is known now */
 	bool absent;            /* frozen, and nothing is there that could be adopted */
 	bool adopted;           /* and it is known by source_adopt() */
-	int64_t racy_window_ns; /* source_racy_window_ns() */
+	int64_t racy_window_ns; /* resolution of its time stamps (fingerprint_racy) */
 };
 struct source_progress {
 	struct letter letter;
@@ -112,7 +112,8 @@ void source_stop(struct source *s);
  * the start, "" if there was no root; struct source_state tells when another root is the known one.
  */
 const char *source_identity(const struct source *s);
-/* Resolution window of the file system's time stamps (fingerprint_racy). */
+/* Resolution window of the file system's time stamps (fingerprint_racy): that of the start, and
+ * the longest there is if there was no root; struct source_state tells when it changes. */
 int64_t source_racy_window_ns(const struct source *s);
 
 /* Before source_attach(): `job` was filled from the root of this identity. When that comes in place

@@ -93,7 +93,7 @@ static struct session_entry *add_entry(struct lister *l, struct part *part)
 static void take_fingerprint(struct lister *l, struct part *part, const struct stat *st)
 {
 	fingerprint_of(&part->fp, st);
-	if (fingerprint_racy(&part->fp, l->wall_ns, l->setup->racy_window_ns))
+	if (fingerprint_racy(&part->fp, l->wall_ns, l->cargo->batch.racy_window_ns))
 		part->flags |= WIRE_RACY;
 }
 

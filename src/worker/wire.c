@@ -110,7 +110,6 @@ void wire_put_setup(struct buf *out, const struct wire_setup *m)
 {
 	put_bytes(out, (struct bytes){m->job, strnlen(m->job, sizeof(m->job) - 1)});
 	put_options(out, &m->options);
-	buf_add_le64(out, (uint64_t)m->racy_window_ns);
 	buf_add_le64(out, m->bwlimit_bytes);
 	buf_add_le32(out, m->connect_timeout_s);
 	buf_add_le32(out, m->handshake_timeout_s);
@@ -139,7 +138,6 @@ int wire_get_setup(struct bytes payload, struct wire_setup *ret)
 	if (job.n)
 		memcpy(ret->job, job.p, job.n);
 	get_options(&c, &ret->options);
-	ret->racy_window_ns = (int64_t)cursor_le64(&c);
 	ret->bwlimit_bytes = cursor_le64(&c);
 	ret->connect_timeout_s = cursor_le32(&c);
 	ret->handshake_timeout_s = cursor_le32(&c);
@@ -217,6 +215,7 @@ void wire_put_batch(struct buf *out, const struct wire_batch *m)
 {
 	buf_add_le64(out, m->id);
 	buf_add_le64(out, m->session);
+	buf_add_le64(out, (uint64_t)m->racy_window_ns);
 	buf_add_le32(out, (uint32_t)m->count);
 	for (size_t i = 0; i < m->count; i++) {
 		const struct wire_item *item = &m->items[i];
@@ -234,6 +233,7 @@ int wire_get_batch(struct bytes payload, struct wire_batch *ret)
 	memset(ret, 0, sizeof(*ret));
 	ret->id = cursor_le64(&c);
 	ret->session = cursor_le64(&c);
+	ret->racy_window_ns = (int64_t)cursor_le64(&c);
 	ret->count = cursor_le32(&c);
 	if (c.bad || ret->count > cursor_left(&c) / ITEM_BYTES_MIN)
 		return -EPROTO;

@@ -33,7 +33,6 @@ enum wire_type {
 struct wire_setup {
 	char job[128];
 	struct session_options options;
-	int64_t racy_window_ns; /* 0: stamps are fine enough (fingerprint_racy) */
 	uint64_t bwlimit_bytes; /* per second, all sessions of the job; 0: none */
 	/* Handshake: from the descriptor to WIRE_READY. Idle: the silence after which a running
 	 * batch is given up, at least the server's own time and a margin. 0: defaults. */
@@ -84,6 +83,7 @@ struct wire_batch {
 	uint64_t id, session; /* session id that carries it; it must be READY and of the class */
 	struct wire_item *items;
 	size_t count;
+	int64_t racy_window_ns; /* of the tree as it is now (fingerprint_racy) */
 };
 
 enum wire_result {

@@ -295,7 +295,8 @@ void check_barrier(struct world *w)
 	struct check *c = w->check;
 
 	count_entries(w);
-	if (c->noted && looked_at(w) && engine_settled(w->engine, c->drain) == ENGINE_SETTLED) {
+	if (c->noted && looked_at(w) &&
+	    engine_settled(w->engine, c->drain, w->now_ns) == ENGINE_SETTLED) {
 		reached(w);
 		c->noted = false;
 	}

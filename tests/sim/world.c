@@ -226,7 +226,7 @@ static void world_explain(struct world *w)
 		             (unsigned long long)v->id, (int)v->state, (int)v->class, v->at,
 		             v->count, v->orphan ? " orphan" : "");
 	(void)printf("#   events=%zu root_wanted=%d settled=%d\n", w->event_count, w->root_wanted,
-	             (int)engine_settled(w->engine, w->drain));
+	             (int)engine_settled(w->engine, w->drain, w->now_ns));
 }
 
 void world_settle(struct world *w)
@@ -258,7 +258,7 @@ void world_settle(struct world *w)
 			w->now_ns += MS;
 			continue;
 		}
-		enum engine_settled settled = engine_settled(w->engine, BORN_NONE);
+		enum engine_settled settled = engine_settled(w->engine, BORN_NONE, w->now_ns);
 
 		check_approve_all(w);
 		if (settled == ENGINE_SETTLED && !unnoticed && ++idle > 3)

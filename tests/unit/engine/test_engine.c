@@ -46,7 +46,7 @@ static void ack_enters_the_ledger(void **state)
 	assert_int_equal(rig_belief(r, "a"), LEDGER_CONFIRMED);
 	rig_done(r, rig_find(r, "a"), TROUBLE_NONE, false);
 	assert_null(rig_find(r, "a"));
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 static void vanished_entry_is_looked_at_and_its_intent_withdrawn(void **state)
@@ -59,9 +59,9 @@ static void vanished_entry_is_looked_at_and_its_intent_withdrawn(void **state)
 	assert_int_equal(rig_belief(r, "a"), LEDGER_ABSENT);
 	rig_wait(r, RIG_SECOND);
 	assert_non_null(rig_find_look(r, "a"));
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_PENDING);
 	rig_looked(r);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 static void content_in_doubt_is_sent_whatever_was_brought_before(void **state)
@@ -98,7 +98,7 @@ static void content_that_is_the_same_leaves_attributes_to_be_sent(void **state)
 	assert_int_equal(b->class, SESSION_QUICK);
 	assert_int_equal(b->flags[0], WIRE_ITEM_META);
 	rig_confirm_all(r);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 static void confirmed_lately_is_compared_after_a_restart(void **state)
@@ -183,7 +183,7 @@ static void confirmed_lately_is_compared_after_an_outage(void **state)
 	hold_at_target(r, "a");
 	rig_wait(r, 20 * RIG_SECOND);
 	break_idle_session(r);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_PENDING);
 	rig_run(r);
 	rig_wait(r, 2 * RIG_SECOND);
 	assert_non_null(rig_find_look(r, "a"));
@@ -208,12 +208,12 @@ static void confirmed_lately_is_compared_after_the_worker_died(void **state)
 	rig_wait(r, 20 * RIG_SECOND);
 	rig_confirm_all(r);
 	assert_null(rig_find_look(r, "a"));
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 
 	for (size_t i = 0; i < r->session_count; i++)
 		r->sessions[i].closed = true;
 	engine_worker_died(r->engine, BYTES("it died"), r->now_ns);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_PENDING);
 	rig_wait(r, 5 * RIG_SECOND);
 	assert_non_null(rig_find_look(r, "a"));
 	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
@@ -263,16 +263,15 @@ static void barrier_after_a_pause_waits_until_the_target_is_in_sight(void **stat
 	hold_at_target(r, "a");
 	engine_set_paused(r->engine, true, r->now_ns);
 	rig_wait(r, 20 * RIG_SECOND);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
-	engine_set_paused(r->engine, false, r->now_ns);
-	engine_run(r->engine, r->now_ns, true); /* no session is ready yet */
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
+	engine_set_paused(r->engine, false, r->now_ns); /* no session is ready yet */
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_PENDING);
 	rig_run(r);
 	assert_non_null(rig_find_look(r, "a"));
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_PENDING);
 	rig_looked(r);
 	rig_confirm_all(r);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 static void content_that_was_compared_is_not_compared_after_each_gap(void **state)
@@ -284,7 +283,7 @@ static void content_that_was_compared_is_not_compared_after_each_gap(void **stat
 	compare_late(r, "a");
 	pass_unseen(r);
 	assert_null(rig_find_look(r, "a"));
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 /* In doubt, and changed here before the compare of it went. */
@@ -341,7 +340,7 @@ static void disproved_stamp_compares_and_deletions_wait_for_that(void **state)
 	rig_wait(r, RIG_SECOND);
 	/* Another target may still come, to which the compare would not speak. */
 	assert_null(rig_find_look(r, ""));
-	assert_int_equal(engine_settled(r->engine, BORN_NONE), ENGINE_PENDING);
+	assert_int_equal(engine_settled(r->engine, BORN_NONE, r->now_ns), ENGINE_PENDING);
 	rig_confirm_all(r);
 	assert_non_null(rig_find_look(r, ""));
 	assert_int_equal(rig_find_look(r, "")->action, MARK_QUICK);
@@ -409,7 +408,7 @@ static void brake_holds_until_exactly_that_set_is_approved(void **state)
 	engine_each_hold(r->engine, take_hold, &h);
 	assert_int_equal(h.count, 5);
 	assert_null(rig_find(r, "a"));
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_STUCK);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_STUCK);
 	rig_put(r, "c", MARK_QUICK, 0); /* reappears: leaves the set by itself */
 	rig_confirm_all(r);
 	assert_int_equal(engine_approve(r->engine, 77, r->now_ns), -ENOENT);
@@ -488,8 +487,8 @@ static void paused_job_sends_nothing(void **state)
 	engine_set_paused(r->engine, true, r->now_ns);
 	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
 	assert_null(rig_find(r, "a"));
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_STUCK);
-	assert_int_equal(engine_settled(r->engine, 0), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_STUCK);
+	assert_int_equal(engine_settled(r->engine, 0, r->now_ns), ENGINE_SETTLED);
 	engine_set_paused(r->engine, false, r->now_ns);
 	rig_wait(r, RIG_SECOND);
 	assert_non_null(rig_find(r, "a"));
@@ -520,7 +519,7 @@ static void frozen_source_sends_nothing(void **state)
 	rig_wait(r, 5 * RIG_SECOND);
 	assert_null(rig_find(r, "a"));
 	assert_null(rig_find(r, "b"));
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_STUCK);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_STUCK);
 }
 
 static void deletion_of_a_name_that_is_not_believed_held_is_not_sent(void **state)
@@ -530,7 +529,7 @@ static void deletion_of_a_name_that_is_not_believed_held_is_not_sent(void **stat
 	rig_put(r, "foreign", MARK_DELETE, 0);
 	rig_wait(r, RIG_SECOND);
 	assert_null(rig_find(r, "foreign"));
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 static int report_context(struct rig *r, const struct rig_batch *b, const char *path,
@@ -680,7 +679,8 @@ static void hot_mark_below_a_directory_that_left_does_not_wait(void **state)
 		rig_wait(r, 2 * RIG_SECOND);
 		rig_confirm_all(r);
 		rig_looked(r);
-		assert_int_equal(engine_settled(r->engine, UINT64_MAX - 1), ENGINE_SETTLED);
+		assert_int_equal(engine_settled(r->engine, UINT64_MAX - 1, r->now_ns),
+		                 ENGINE_SETTLED);
 	}
 }
 

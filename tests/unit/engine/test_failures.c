@@ -41,14 +41,14 @@ static void failed_item_is_listed_and_tried_again(void **state)
 	rig_done(r, rig_find(r, "a"), TROUBLE_NONE, false);
 	engine_each_failure(r->engine, take_failure, &failures);
 	assert_int_equal(failures, 1);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_STUCK);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_STUCK);
 	rig_wait(r, 5 * RIG_SECOND);
 	assert_non_null(rig_find_look(r, "a"));
 	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
 	rig_looked(r);
 	rig_wait(r, RIG_SECOND);
 	rig_confirm_all(r);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 /* Changed while it was on its way: both flights fail before it is due. */
@@ -64,12 +64,12 @@ static void item_that_fails_twice_before_its_retry_is_counted_once(void **state)
 	rig_wait(r, RIG_SECOND / 10);
 	assert_null(rig_find(r, "a"));
 	assert_int_equal(failed(r), 1);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_STUCK);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_STUCK);
 	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
 	rig_wait(r, RIG_SECOND);
 	rig_confirm_all(r);
 	assert_int_equal(failed(r), 0);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 static const struct fingerprint linked = {.mode = S_IFREG | 0644, .nlink = 2, .ino = 77, .size = 3};
@@ -121,7 +121,7 @@ static void link_that_fails_waits_for_its_retry_whatever_becomes_of_the_others(v
 	confirm_linked(r, "a");
 	assert_null(rig_find_look(r, "b"));
 	assert_int_equal(failed(r), 1);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_STUCK);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_STUCK);
 
 	rig_wait(r, 5 * RIG_SECOND);
 	assert_non_null(rig_find_look(r, "b"));
@@ -133,7 +133,7 @@ static void link_that_fails_waits_for_its_retry_whatever_becomes_of_the_others(v
 	assert_int_equal(rig_report_fp(r, rig_find(r, "b"), "a", &linked), 0);
 	confirm_linked(r, "b");
 	assert_int_equal(failed(r), 0);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_make, rig_drop)

@@ -23,7 +23,7 @@ static void name_of_an_inode_is_not_sent_without_those_confirmed_meanwhile(void 
 	assert_ptr_equal(rig_find(r, "a"), rig_find(r, "b"));
 	assert_int_equal(rig_find(r, "a")->class, SESSION_CONTENT);
 	rig_confirm_all(r);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 /* As long as the names are not together, lists with nothing else in them would follow each other.

@@ -81,13 +81,13 @@ static void name_lost_in_flight_is_swept_when_it_is_not_sent(void **state)
 	sweep = find_sweep(r, "a", &flags);
 	assert_non_null(sweep);
 	assert_int_equal(flags, SWEPT);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_PENDING);
 	assert_int_equal(rig_report(r, sweep, "a", WIRE_ACKED), 0);
 	rig_done(r, sweep, TROUBLE_NONE, false);
 	go_on(r);
 	assert_int_equal(rig_belief(r, "a"), LEDGER_CONFIRMED);
 	assert_null(find_sweep(r, "a", &flags));
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 static void name_waits_while_it_is_swept(void **state)
@@ -175,7 +175,7 @@ static void deletion_of_the_directory_takes_it_along(void **state)
 	go_on(r);
 	assert_int_equal(rig_belief(r, "d/a"), LEDGER_ABSENT);
 	assert_int_equal(rig_belief(r, "d"), LEDGER_ABSENT);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 /* The target's directory is of a type that nobody knows for sure: the list cannot go into it. The
@@ -291,7 +291,7 @@ static void name_of_what_is_no_directory_does_not_wait_for_what_was_below_it(voi
 	rig_done(r, b, TROUBLE_NONE, false);
 	go_on(r);
 	assert_int_equal(rig_belief(r, "n"), LEDGER_CONFIRMED);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 static void sweep_that_breaks_off_is_tried_again(void **state)
@@ -327,7 +327,7 @@ static void sweep_that_fails_is_given_up_in_the_end(void **state)
 	}
 	assert_int_equal(tries, 5);
 	assert_int_equal(rig_belief(r, "a"), LEDGER_CONFIRMED);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 static void job_that_deletes_nothing_sweeps_nothing(void **state)
@@ -339,7 +339,7 @@ static void job_that_deletes_nothing_sweeps_nothing(void **state)
 	for (unsigned i = 0; i < 5; i++)
 		go_on(r);
 	assert_null(find_sweep(r, "a", &flags));
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 #define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, rig_drop)

@@ -19,7 +19,7 @@ static void zombie_path_is_sent_at_once_and_again_afterwards(void **state)
 	assert_non_null(rig_find(r, "a"));
 	rig_confirm_all(r);
 	assert_true(rig_belief(r, "a") & LEDGER_INTENDED); /* a restart finds it */
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_PENDING);
 	rig_looked(r);
 
 	struct wire_gone over = {.session = first->session, .zombie_over = true};
@@ -37,7 +37,7 @@ static void zombie_path_is_sent_at_once_and_again_afterwards(void **state)
 	assert_int_equal(rig_find(r, "a")->class, SESSION_CONTENT);
 	rig_confirm_all(r);
 	assert_int_equal(rig_belief(r, "a"), LEDGER_CONFIRMED);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 /* Its list names them: it makes anew what was deleted of them meanwhile. */
@@ -85,7 +85,7 @@ static void intent_of_an_earlier_run_is_looked_at_now_and_later(void **state)
 	rig_run(r);
 	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
 	rig_looked(r);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_PENDING);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_PENDING);
 	rig_wait(r, r->config.zombie_ns);
 	assert_non_null(rig_find_look(r, "a"));
 }
@@ -126,7 +126,7 @@ static void deletion_under_way_when_a_zombie_ends_leaves_the_name_intended(void 
 	rig_wait(r, 2 * RIG_SECOND);
 	rig_confirm_all(r);
 	assert_int_equal(rig_belief(r, "a"), LEDGER_ABSENT);
-	assert_int_equal(engine_settled(r->engine, 1), ENGINE_SETTLED);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
 static void dead_worker_makes_its_paths_zombies(void **state)

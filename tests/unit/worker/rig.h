@@ -36,8 +36,9 @@ struct rig {
 	pid_t server; /* its own process group; 0: none */
 	uint64_t session, batch;
 	const char *password;
-	bool remote_exit; /* of sessions to come */
-	bool extras;      /* the same */
+	bool remote_exit;       /* of sessions to come */
+	bool extras;            /* the same */
+	int64_t racy_window_ns; /* of batches to come */
 
 	struct wire_result_item items[RIG_ITEMS]; /* by index; result 0: none yet */
 	char texts[RIG_ITEMS][RIG_TEXT];
