@@ -14,6 +14,8 @@
 #include "daemon/runtime.h"
 
 #define STOP_KILL_MS 3000
+/* After that; together less than the 5 s that are promised. */
+#define STOP_LEAVE_MS 1000
 
 void instance_notify(struct instance *in, const char *state)
 {
@@ -59,19 +61,6 @@ static void instance_letters(uv_async_t *a)
 	waits_check(in);
 }
 
-void instance_drop_letters(struct instance *in, const struct source *source)
-{
-	struct letter *kept = mailbox_take(in->letters), *next;
-
-	for (struct letter *l = kept; l; l = next) {
-		next = l->next;
-		if (source_letter_source(l) == source)
-			source_letter_free(l);
-		else
-			mailbox_post(in->letters, l);
-	}
-}
-
 static void instance_wake(void *arg)
 {
 	struct instance *in = arg;
@@ -106,17 +95,30 @@ static bool instance_has_trees(struct instance *in)
 	return in->trees != NULL;
 }
 
-static void instance_kill_rest(uv_timer_t *timer)
+/* A thread that waits in the kernel for a disk or a server cannot be asked to end, and may use what
+ * is its own until then. So the process ends around it, as if it were killed: what is not confirmed
+ * is in the intents (I11). */
+static void instance_leave_rest(uv_timer_t *timer)
 {
 	struct instance *in = timer->data;
 
 	INSTANCE_EACH_TREE(in, t)
 	{
-		TREE_EACH_JOB(t, i, j)
-		{
-			crew_kill(j);
-		}
+		log_event(LOG_WARN, "source.stuck",
+		          "tree=%s %s does not answer; the end does not wait for it",
+		          t->config->name, path_show(bytes_of(t->config->root)));
 	}
+	in->left_alone = in->trees != NULL;
+}
+
+static void instance_kill_rest(uv_timer_t *timer)
+{
+	struct instance *in = timer->data;
+
+	INSTANCE_EACH_TREE(in, t){TREE_EACH_JOB(t, i, j){crew_kill(j);
+}
+}
+(void)uv_timer_start(timer, instance_leave_rest, STOP_LEAVE_MS, 0);
 }
 
 void instance_stop(struct instance *in)
@@ -228,6 +230,19 @@ static int instance_start(struct instance *in, struct err *err)
 	return 0;
 }
 
+static void instance_free(struct instance *in)
+{
+	uv_close((uv_handle_t *)&in->stop_timer, NULL);
+	uv_close((uv_handle_t *)&in->letters_async, NULL);
+	uv_walk(&in->loop, instance_close_walk, NULL);
+	(void)uv_run(&in->loop, UV_RUN_DEFAULT);
+	(void)uv_loop_close(&in->loop);
+	mailbox_free(in->letters, source_letter_free);
+	config_free(in->owned);
+	config_free(in->retired);
+	free(in);
+}
+
 int daemon_run(const struct config *c, const struct run_options *o, json_t **ret_left,
                struct err *err)
 {
@@ -252,21 +267,15 @@ int daemon_run(const struct config *c, const struct run_options *o, json_t **ret
 	r = instance_start(in, err);
 	if (r < 0)
 		instance_stop(in);
-	while (!in->stopping || instance_has_trees(in))
+	while (!in->stopping || (instance_has_trees(in) && !in->left_alone))
 		(void)uv_run(&in->loop, UV_RUN_ONCE);
-	uv_close((uv_handle_t *)&in->stop_timer, NULL);
-	uv_close((uv_handle_t *)&in->letters_async, NULL);
-	uv_walk(&in->loop, instance_close_walk, NULL);
-	(void)uv_run(&in->loop, UV_RUN_DEFAULT);
-	(void)uv_loop_close(&in->loop);
-	mailbox_free(in->letters, source_letter_free);
+	if (in->left_alone)
+		_exit(r < 0 || o->once); /* what those threads use stays to the end */
+	*ret_left = in->once_left;
 	if (r == 0 && o->once)
 		r = in->once_result == 1
 		            ? err_set(err, EINTR, "stopped before the targets were equal")
 		            : in->once_result;
-	*ret_left = in->once_left;
-	config_free(in->owned);
-	config_free(in->retired);
-	free(in);
+	instance_free(in);
 	return r;
 }

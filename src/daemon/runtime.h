@@ -124,6 +124,7 @@ struct instance {
 	int64_t started_wall_ns;
 	uv_timer_t stop_timer;
 	bool stopping;
+	bool left_alone; /* threads of a source still run, and use what is theirs */
 	int once_result;   /* 1: still running */
 	json_t *once_left; /* with -EUCLEAN: the answer of a wait */
 };
@@ -136,7 +137,6 @@ static inline int64_t instance_now(void)
 /* daemon.c */
 void instance_stop(struct instance *in);
 void instance_notify(struct instance *in, const char *state);
-void instance_drop_letters(struct instance *in, const struct source *source);
 struct job *instance_find_job(struct instance *in, const char *name);
 #define INSTANCE_EACH_TREE(in, t) for (struct tree *t = (in)->trees; t; t = t->next)
 #define TREE_EACH_JOB(t, i, j)                                                                     \

@@ -46,17 +46,23 @@ int tree_start(struct instance *in, const struct config_tree *config, struct err
 
 static void tree_stop(struct tree *t)
 {
-	for (struct tree **p = &t->instance->trees; *p; p = &(*p)->next) {
+	source_end(t->source);
+}
+
+static void tree_ended(struct tree *t)
+{
+	struct instance *in = t->instance;
+
+	for (struct tree **p = &in->trees; *p; p = &(*p)->next) {
 		if (*p == t) {
 			*p = t->next;
 			break;
 		}
 	}
-	source_stop(t->source);
-	/* Letters that were posted meanwhile still name it. */
-	instance_drop_letters(t->instance, t->source);
+	source_free(t->source);
 	filter_free(t->filter);
 	free(t);
+	reload_continue(in);
 }
 
 void tree_close(struct tree *t)
@@ -224,6 +230,10 @@ void tree_letter(struct tree *t, struct letter *letter)
 	case SOURCE_LOOKED:
 		tree_looked(t, container_of(letter, struct source_looked, letter));
 		break;
+	case SOURCE_ENDED:
+		source_letter_free(letter);
+		tree_ended(t);
+		return;
 	}
 	source_letter_free(letter);
 }

@@ -210,6 +210,7 @@ struct mark *outbox_mark(struct source *s, unsigned job, struct bytes path, cons
 void outbox_flush(struct source *s);
 void outbox_discard(struct source *s, unsigned job);
 void outbox_state(struct source *s);
+void outbox_ended(struct source *s); /* the last letter */
 void outbox_progress(struct source *s, bool force);
 
 /* round.c: one turn of looks with an open root */

@@ -413,8 +413,10 @@ void *lookthread_run(void *source)
 		lookthread_alive(s);
 		atomic_store(&s->pressing, false);
 		serve_letters(s);
-		if (s->stopping)
+		if (s->stopping) {
+			outbox_ended(s);
 			return NULL;
+		}
 		serve_timers(s);
 		worked = look_at_events(s);
 		/* Gives way after one slice if more events wait, but gets that slice. */

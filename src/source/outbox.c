@@ -65,6 +65,7 @@ void source_letter_free(struct letter *letter)
 	case SOURCE_STATE:
 	case SOURCE_PROGRESS:
 	case SOURCE_LOOKED:
+	case SOURCE_ENDED:
 		break;
 	}
 	free(letter); /* each kind begins with its letter */
@@ -237,4 +238,12 @@ void outbox_progress(struct source *s, bool force)
 	p->overflows = s->overflows;
 	(void)pthread_mutex_unlock(&s->lock);
 	post(s, &p->letter, SOURCE_PROGRESS);
+}
+
+void outbox_ended(struct source *s)
+{
+	struct source_ended *e = mem_alloc(sizeof(*e));
+
+	e->source = s;
+	post(s, &e->letter, SOURCE_ENDED);
 }

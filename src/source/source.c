@@ -133,15 +133,17 @@ int source_start(struct source **ret, const struct source_config *config, struct
 	return 0;
 }
 
-void source_stop(struct source *s)
+void source_end(struct source *s)
 {
-	if (!s)
-		return;
 	(void)pthread_mutex_lock(&s->lock);
 	s->stop_reader = true;
 	(void)pthread_mutex_unlock(&s->lock);
 	wake_reader(s);
 	post(s, inner_new(INNER_STOP));
+}
+
+void source_free(struct source *s)
+{
 	(void)pthread_join(s->reader, NULL);
 	(void)pthread_join(s->looker, NULL);
 	dispose(s);

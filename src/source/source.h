@@ -45,6 +45,7 @@ enum source_letter_kind {
 	SOURCE_PROGRESS, /* struct source_progress: of the crawl */
 	SOURCE_LOOKED, /* struct source_looked: a looks request was answered; its marks were posted
 	                  before */
+	SOURCE_ENDED,  /* struct source_ended: nothing comes after it */
 };
 
 /* Letters: heap memory (one block plus what source_letter_free() knows about). */
@@ -98,6 +99,10 @@ struct source_progress {
 	uint64_t dirs, entries, overflows, watches, unreadable;
 	uint64_t crawls; /* of the whole tree that came to their end, audits included */
 };
+struct source_ended {
+	struct letter letter;
+	struct source *source;
+};
 void source_letter_free(struct letter *letter);
 
 /* Opens the root, identifies it, starts both threads; letters go to `out`. Does not crawl by
@@ -105,8 +110,12 @@ void source_letter_free(struct letter *letter);
  * frozen, and the first root that appears is the one that the start would have found. */
 int source_start(struct source **ret, const struct source_config *config, struct mailbox *out,
                  struct err *err);
-/* Ends both threads and frees; letters already posted stay in the mailbox. */
-void source_stop(struct source *s);
+/* Asks both threads to end; SOURCE_ENDED tells that they do. With a file system that does not
+ * answer it never comes. */
+void source_end(struct source *s);
+/* After source_end(): waits for both threads and frees; letters already posted stay in the mailbox.
+ */
+void source_free(struct source *s);
 
 /* Identity that survives restarts ("uuid=... ino=..." or "sample"): for ledger_identity. That of
  * the start, "" if there was no root; struct source_state tells when another root is the known one.

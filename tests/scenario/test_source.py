@@ -338,7 +338,7 @@ def test_path_that_is_too_long_is_not_confirmed_until_it_is_gone(box):
 
 @pytest.mark.sandbox
 def test_source_whose_file_system_does_not_answer_is_named(box):
-    """A build whose threads wait in the kernel for ever says that all is well."""
+    """A build whose threads wait in the kernel for ever says that all is well, and cannot be stopped."""
     src, copy = box.dir("src"), box.local()
     box.fill(src, 20)
     os.mkdir(src + "/hangs")
@@ -355,6 +355,10 @@ def test_source_whose_file_system_does_not_answer_is_named(box):
         assert tree["state"] == "degraded" and "has not answered for" in tree["text"]
         check = ls.ask("status", "--check")
         assert check.returncode == 1, check.stdout
+        assert ls.stop(5) == 0
+        assert "does not answer; the end does not wait for it" in ls.read_log()
+        ls.start()
+        ls.until_text("has not answered", 30)
     finally:
         os.close(fuse)  # ends it: everything there fails at once
     umounted(src + "/hangs")

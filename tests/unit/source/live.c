@@ -279,6 +279,8 @@ static bool take_letter(struct live *l, struct letter *letter, int kind, uint64_
 	case SOURCE_LOOKED:
 		found &= container_of(letter, struct source_looked, letter)->token == token;
 		break;
+	case SOURCE_ENDED:
+		break;
 	}
 	source_letter_free(letter);
 	return found;
@@ -421,11 +423,19 @@ void live_start(struct live *l)
 	source_attach(l->source, 0, l->ledger);
 }
 
+void live_end(struct live *l)
+{
+	source_end(l->source);
+	await(l, SOURCE_ENDED, 0);
+	source_free(l->source);
+	assert_null(mailbox_take(l->box)); /* nothing comes after it */
+}
+
 void live_stop(struct live *l)
 {
 	struct held *h, *next;
 
-	source_stop(l->source);
+	live_end(l);
 	mailbox_free(l->box, source_letter_free);
 	ledger_close(l->ledger);
 	filter_free(l->filter);

@@ -314,7 +314,7 @@ static void mount_with_files(struct live *l, time_t mtime_s)
 
 static void stop_and_unmount(struct live *l)
 {
-	source_stop(l->source);
+	live_end(l);
 	while (umount(l->root) != 0)
 		assert_int_equal(errno, EBUSY);
 	l->health = (enum source_health) - 1;
