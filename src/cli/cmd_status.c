@@ -34,8 +34,10 @@ static int ask(struct client *client, const struct cli_args *args, json_t **ret,
 	int code = client_ask(client, CONTROL_STATUS, NULL, ANSWER_MS, ret, &http, err);
 
 	if (code == CLI_OK && http != 200) {
+		const char *why = json_string_value(json_object_get(*ret, "error"));
+
+		(void)err_set(err, EPROTO, "%s", why ? why : "the daemon refuses");
 		json_decref(TAKE(*ret));
-		(void)err_set(err, EPROTO, "the daemon refuses");
 		return CLI_FAILURE;
 	}
 	if (code == CLI_OK)

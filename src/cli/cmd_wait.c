@@ -27,8 +27,27 @@ static int tell_answer(const struct cli_args *args, json_t *answer, long http)
 	return stuck ? CLI_STUCK : CLI_OK;
 }
 
-/* What verify found, each with what is wrong. */
-static int tell_differences(const struct cli_args *args, json_t *answer)
+/* Where verify could not look. */
+static void tell_limits(json_t *answer)
+{
+	json_int_t listed = (json_int_t)json_array_size(json_object_get(answer, "differences"));
+	json_int_t all = json_integer_value(json_object_get(answer, "count"));
+	json_int_t cut = json_integer_value(json_object_get(answer, "directories_without_extras"));
+
+	if (all > listed)
+		(void)fprintf(stderr, "%" JSON_INTEGER_FORMAT " more differences are not listed\n",
+		              all - listed);
+	if (json_is_false(json_object_get(answer, "extras_known")))
+		(void)fputs("what only the target has is not known: it refuses --delete\n", stderr);
+	if (cut > 0)
+		(void)fprintf(stderr,
+		              "what only the target has is not known in %" JSON_INTEGER_FORMAT
+		              " directories: they hold too many names\n",
+		              cut);
+}
+
+/* What verify found, each with what is wrong. True: there is something. */
+static bool tell_differences(const struct cli_args *args, json_t *answer)
 {
 	json_t *list = json_object_get(answer, "differences"), *d;
 	size_t i;
@@ -47,7 +66,9 @@ static int tell_differences(const struct cli_args *args, json_t *answer)
 			       what ? what : "differs");
 		buf_done(&raw);
 	}
-	return json_array_size(list) > 0 ? CLI_FAILURE : CLI_OK;
+	if (!cli_given(args, "json"))
+		tell_limits(answer);
+	return json_array_size(list) > 0;
 }
 
 static int ask(const struct cli_args *args, enum control_verb verb, json_t *body)
@@ -74,8 +95,8 @@ static int ask(const struct cli_args *args, enum control_verb verb, json_t *body
 	if (code != CLI_OK)
 		return code;
 	code = tell_answer(args, answer, http);
-	if (code == CLI_OK)
-		code = tell_differences(args, answer);
+	if (tell_differences(args, answer))
+		code = CLI_FAILURE;
 	json_decref(answer);
 	return code;
 }

@@ -308,8 +308,10 @@ static int judge_tree(json_t *tree, struct buf *why)
 		           why->n ? "; " : "", name_of(tree, "name"), number(tree, "unreadable"));
 	if (strcmp(state, "live") == 0)
 		return number(tree, "unreadable") > 0;
-	buf_printf(why, "%stree %s is %s", why->n ? "; " : "", name_of(tree, "name"), state);
-	return strcmp(state, "frozen") == 0 ? 2 : 1;
+	buf_printf(why, "%stree %s is %s%s%s", why->n ? "; " : "", name_of(tree, "name"), state,
+	           text(tree, "text")[0] ? ": " : "", text(tree, "text"));
+	return strcmp(state, "frozen") == 0 || json_is_true(json_object_get(tree, "silent")) ? 2
+	                                                                                     : 1;
 }
 
 int show_check(struct buf *out, json_t *status, struct show_limits limits)
@@ -463,7 +465,8 @@ bool show_any_held(json_t *answer)
 	json_array_foreach(json_object_get(answer, "jobs"), i, j)
 	{
 		if (number(j, "held") > 0 || strcmp(text(j, "state"), "held") == 0 ||
-		    strcmp(text(j, "state"), "frozen") == 0)
+		    (strcmp(text(j, "state"), "frozen") == 0 &&
+		     strstr(text(j, "text"), "lockstep approve")))
 			return true;
 	}
 	return false;

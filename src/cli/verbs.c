@@ -9,7 +9,8 @@ const struct cli_exit_code cli_exit_codes[] = {
         {CLI_FAILURE, "it failed; the reason is on standard error"},
         {CLI_USAGE, "wrong usage or configuration, or no such job; nothing was touched"},
         {CLI_STUCK,
-         "only failed, held, paused or unreadable items remain (wait, verify, run --once)"},
+         "only failed, held, paused, frozen or unreadable items remain (wait, verify, run "
+         "--once)"},
         {CLI_TIMEOUT, "the time given by --timeout has passed"},
         {CLI_NO_DAEMON, "no daemon can be reached"},
         {CLI_RUNNING, "another instance runs on this state"},
@@ -44,8 +45,9 @@ const struct cli_verb cli_verbs[] = {
          "opens "
          "the log file again.\n\n"
          "With --once it compares everything and ends: with 0 when every target is proven equal, "
-         "with 3 when only failed or held items remain, which it names. While a target cannot be "
-         "reached it goes on trying and says so in its log; told to end before, it ends with 1. "
+         "with 3 when only failed, held or unreadable items remain or the source is not there, "
+         "which it names. While a target cannot be reached it goes on trying and says so in its "
+         "log; told to end before, it ends with 1. "
          "What the brake or another source or target holds can be approved in a daemon that "
          "stays, not here.",
          {{"once", 0, NULL, "compare everything, end when every target is proven equal"},
@@ -93,7 +95,8 @@ const struct cli_verb cli_verbs[] = {
          "[JOB...]",
          "wait until all changes made so far are confirmed",
          "Returns when every change made before the call is confirmed by each target. When only "
-         "failed, held or paused items remain, or what cannot be read at the source, it returns at "
+         "failed, held or paused items remain, what cannot be read at the source, or a source that "
+         "is frozen, it returns at "
          "once with exit code 3. With that, and with the exit code 4 of a timeout, it names what "
          "is left in each job: the first entries, why, and what to do.",
          {TIMEOUT, JSON},
@@ -147,7 +150,8 @@ const struct cli_verb cli_verbs[] = {
         {"pause",
          "[JOB...]",
          "send nothing until resume",
-         "Changes are still noted, but nothing is sent. Without JOB: all.",
+         "Changes are still noted, but nothing is sent, also after a reload; a daemon that is "
+         "started again sends. Without JOB: all.",
          {JSON},
          0,
          MANY,

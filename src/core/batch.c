@@ -40,8 +40,9 @@ static void take_one(struct batch *b, struct entry *e, int64_t now_ns)
 
 	if (!g && b->class != BATCH_DELETE && e->mark.ino)
 		g = pending_group(set, e->mark.ino);
-	if (g)
-		g->flying++;
+	/* What stirred it before is in the marks that are pending now. */
+	if (g && g->flying++ == 0)
+		g->stirred = MARK_META;
 	pending_detach(set, e);
 	e->stirred = MARK_META;
 	e->group = g;
@@ -64,7 +65,6 @@ static void take_all(struct batch *b, struct entry *e, int64_t now_ns)
 	}
 	while (g->members)
 		take_one(b, g->members, now_ns);
-	g->stirred = MARK_META;
 }
 
 static bool fits(const struct batch *b, const struct entry *e, const struct take_limits *limits)

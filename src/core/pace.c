@@ -35,6 +35,32 @@ const char *trouble_word(enum trouble t)
 	return "unknown";
 }
 
+const char *trouble_step(enum trouble t)
+{
+	switch (t) {
+	case TROUBLE_BUSY:
+		return "The target's `max connections` are used up: raise it if this lasts.";
+	case TROUBLE_LOGIN:
+		return "`lockstep check` tries the login and says what to look at.";
+	case TROUBLE_READONLY:
+		return "It has to be writable: `read only = no`, and a file system that is.";
+	case TROUBLE_MISSING:
+		return "Mount or create the directory at the target.";
+	case TROUBLE_REFUSED:
+		return "Take that option out of `refuse options` at the target, or update its "
+		       "rsync.";
+	case TROUBLE_NONE:
+	case TROUBLE_UNREACHABLE:
+	case TROUBLE_FULL:
+	case TROUBLE_TIMEOUT:
+	case TROUBLE_PROTOCOL:
+	case TROUBLE_LOCAL:
+	case TROUBLE_KINDS:
+		break;
+	}
+	return "";
+}
+
 struct retry {
 	int first_s, last_s;
 };

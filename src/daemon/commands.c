@@ -8,13 +8,47 @@
 #include "daemon/runtime.h"
 #include "daemon/status.h"
 
-/* The jobs a request names, or all. Answers with 404 and returns -1 when one is unknown. */
+static bool commands_name(const struct control_request *r, const char *name)
+{
+	for (size_t k = 0; k < r->job_count; k++) {
+		if (strcmp(r->jobs[k], name) == 0)
+			return true;
+	}
+	return r->job_count == 0;
+}
+
+/* A wanted job that a reload has ended and not begun yet, or NULL: it must not be left out. */
+static const char *commands_missing(struct instance *in, const struct control_request *r)
+{
+	for (size_t i = 0; in->reloading && i < in->config->tree_count; i++) {
+		const struct config_tree *t = &in->config->trees[i];
+
+		for (size_t k = 0; k < t->job_count; k++) {
+			const char *name = t->jobs[k].name;
+
+			if (commands_name(r, name) && !instance_find_job(in, name))
+				return name;
+		}
+	}
+	return NULL;
+}
+
+/* The jobs a request names, or all. Answers with 404 and returns -1 when one is unknown, with 409
+ * when one is about to begin. */
 static ssize_t commands_jobs(struct instance *in, const struct control_request *r,
                              struct control_reply *reply, struct job ***ret)
 {
 	struct job **jobs = mem_array(CONTROL_JOBS_MAX, sizeof(struct job *));
+	const char *missing = commands_missing(in, r);
 	size_t n = 0;
 
+	if (missing) {
+		control_reply_error(reply, 409,
+		                    "a reload is ending job %s and begins it again; ask again",
+		                    path_show(bytes_of(missing)));
+		free(jobs);
+		return -1;
+	}
 	if (r->job_count == 0) {
 		INSTANCE_EACH_TREE(in, t)
 		{
@@ -50,6 +84,7 @@ static void status_of_tree(struct tree *t, struct status_tree *ret)
 	        t->config->root,
 	        stuck && t->health == SOURCE_LIVE ? SOURCE_DEGRADED : t->health,
 	        stuck ? t->stuck : t->text,
+	        stuck,
 	        t->progress.crawling,
 	        t->progress.dirs,
 	        t->progress.entries,
@@ -160,15 +195,8 @@ static void command_failed(void *arg, const struct control_request *r, struct co
 
 static void command_wait(void *arg, const struct control_request *r, struct control_reply *reply)
 {
-	const struct instance *in = arg;
 	struct job **jobs;
-	ssize_t n;
-
-	if (in->reloading) { /* jobs that are about to begin would be left out */
-		control_reply_error(reply, 409, "a reload is under way; ask again");
-		return;
-	}
-	n = commands_jobs(arg, r, reply, &jobs);
+	ssize_t n = commands_jobs(arg, r, reply, &jobs);
 
 	if (n < 0)
 		return;
@@ -284,12 +312,12 @@ static void command_each(struct instance *in, const struct control_request *r,
 
 static void job_pause(struct job *j)
 {
-	engine_set_paused(j->engine, true, instance_now());
+	job_set_paused(j, true);
 }
 
 static void job_resume(struct job *j)
 {
-	engine_set_paused(j->engine, false, instance_now());
+	job_set_paused(j, false);
 }
 
 static void job_kick(struct job *j)

@@ -26,7 +26,7 @@ const struct config_key config_keys[] = {
         {"state", TOP, INSTANCE(state_dir), .type = CONFIG_PATH, .example = "/srv/lockstep",
          .help = "Directory of the ledgers. Without it root uses /var/lib/lockstep/NAME, a plain "
                  "user "
-                 "$XDG_STATE_HOME/lockstep/NAME. It must not lie inside a tree."},
+                 "$XDG_STATE_HOME/lockstep/NAME. It must not lie inside a tree or a local target."},
         {"log_file", TOP, INSTANCE(log_file), .type = CONFIG_PATH,
          .example = "/var/log/lockstep.log",
          .help = "Log to this file instead of standard error. It is opened again on SIGUSR1 and by "

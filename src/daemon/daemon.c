@@ -81,6 +81,19 @@ struct job *instance_find_job(struct instance *in, const char *name)
 	return NULL;
 }
 
+bool instance_job_ends(struct instance *in, const char *name)
+{
+	INSTANCE_EACH_TREE(in, t)
+	{
+		TREE_EACH_JOB(t, i, j)
+		{
+			if (j->closing && strcmp(j->config->name, name) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
 /* --- end --- */
 
 static void instance_close_walk(uv_handle_t *h, void *arg)
@@ -115,10 +128,11 @@ static void instance_kill_rest(uv_timer_t *timer)
 {
 	struct instance *in = timer->data;
 
-	INSTANCE_EACH_TREE(in, t){TREE_EACH_JOB(t, i, j){crew_kill(j);
-}
-}
-(void)uv_timer_start(timer, instance_leave_rest, STOP_LEAVE_MS, 0);
+	INSTANCE_EACH_TREE(in, t)
+	{
+		tree_kill(t);
+	}
+	(void)uv_timer_start(timer, instance_leave_rest, STOP_LEAVE_MS, 0);
 }
 
 void instance_stop(struct instance *in)
@@ -238,6 +252,7 @@ static void instance_free(struct instance *in)
 	(void)uv_run(&in->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&in->loop);
 	mailbox_free(in->letters, source_letter_free);
+	reload_forget_paused(in);
 	config_free(in->owned);
 	config_free(in->retired);
 	free(in);
@@ -269,13 +284,12 @@ int daemon_run(const struct config *c, const struct run_options *o, json_t **ret
 		instance_stop(in);
 	while (!in->stopping || (instance_has_trees(in) && !in->left_alone))
 		(void)uv_run(&in->loop, UV_RUN_ONCE);
-	if (in->left_alone)
-		_exit(r < 0 || o->once); /* what those threads use stays to the end */
 	*ret_left = in->once_left;
 	if (r == 0 && o->once)
 		r = in->once_result == 1
 		            ? err_set(err, EINTR, "stopped before the targets were equal")
 		            : in->once_result;
-	instance_free(in);
+	if (!in->left_alone) /* else what those threads use stays to the end */
+		instance_free(in);
 	return r;
 }

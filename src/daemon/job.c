@@ -373,6 +373,8 @@ int job_start(struct tree *t, const struct config_job *config, struct err *err)
 	}
 	connect_options(&config->options, &j->session_options, &j->usermap, &j->groupmap);
 	job_new_engine(j);
+	if (reload_was_paused(j->instance, config->name))
+		job_set_paused(j, true);
 	(void)uv_timer_init(&t->instance->loop, &j->timer);
 	j->timer.data = j;
 	j->handles = 2; /* the timer and the source's attachment */
@@ -442,12 +444,20 @@ void job_close(struct job *j)
 	if (j->closing)
 		return;
 	j->closing = true;
+	if (j->paused && j->instance->reloading)
+		reload_note_paused(j->instance, j->config->name);
 	waits_forget_job(j->instance, j);
 	connect_cancel_all(j);
 	crew_quit(j);
 	uv_close((uv_handle_t *)&j->timer, job_handle_closed);
 	j->detach_token = ++j->instance->next_token;
 	source_detach(j->tree->source, j->number, j->detach_token);
+}
+
+void job_set_paused(struct job *j, bool paused)
+{
+	j->paused = paused;
+	engine_set_paused(j->engine, paused, instance_now());
 }
 
 void job_detached(struct job *j)

@@ -95,26 +95,73 @@ static bool reload_closing(struct instance *in)
 	return false;
 }
 
-static void reload_start_jobs(struct tree *t, const struct config_tree *config)
-{
-	for (size_t i = 0; i < config->job_count; i++) {
-		struct err err = {0};
+struct paused_name {
+	struct paused_name *next;
+	char *name;
+};
 
-		if (instance_find_job(t->instance, config->jobs[i].name))
-			continue;
-		if (job_start(t, &config->jobs[i], &err) < 0)
-			log_event(LOG_ERROR, "config.job", "job=%s %s", config->jobs[i].name,
-			          err.text);
-	}
-	t->attach_barrier = ++t->instance->next_token;
-	source_want_barrier(t->source, t->attach_barrier);
+void reload_note_paused(struct instance *in, const char *name)
+{
+	struct paused_name *p = mem_alloc(sizeof(*p));
+
+	p->name = mem_strdup(name);
+	p->next = in->paused;
+	in->paused = p;
 }
 
-void reload_continue(struct instance *in)
+bool reload_was_paused(const struct instance *in, const char *name)
 {
-	if (!in->reloading || in->stopping || reload_closing(in))
-		return;
-	in->reloading = false;
+	for (const struct paused_name *p = in->paused; p; p = p->next) {
+		if (strcmp(p->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+void reload_forget_paused(struct instance *in)
+{
+	while (in->paused) {
+		struct paused_name *p = in->paused;
+
+		in->paused = p->next;
+		free(p->name);
+		free(p);
+	}
+}
+
+static void reload_start_jobs(struct tree *t, const struct config_tree *config)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < config->job_count; i++) {
+		const char *name = config->jobs[i].name;
+		struct err err = {0};
+
+		if (instance_find_job(t->instance, name) || instance_job_ends(t->instance, name))
+			continue;
+		if (job_start(t, &config->jobs[i], &err) < 0)
+			log_event(LOG_ERROR, "config.job", "job=%s %s", name, err.text);
+		else
+			any = true;
+	}
+	if (any)
+		tree_crawl(t);
+}
+
+static bool reload_tree_ends(struct instance *in, const char *name)
+{
+	INSTANCE_EACH_TREE(in, t)
+	{
+		if (t->closing && strcmp(t->config->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What has no predecessor, or none any more: a source that does not answer and cannot end holds up
+ * nobody else. */
+static void reload_start(struct instance *in)
+{
 	for (size_t i = 0; i < in->config->tree_count; i++) {
 		const struct config_tree *config = &in->config->trees[i];
 		struct tree *t = reload_find_tree(in, config->name);
@@ -122,9 +169,20 @@ void reload_continue(struct instance *in)
 
 		if (t)
 			reload_start_jobs(t, config);
-		else if (tree_start(in, config, &err) < 0)
+		else if (!reload_tree_ends(in, config->name) && tree_start(in, config, &err) < 0)
 			log_event(LOG_ERROR, "config.tree", "%s", err.text);
 	}
+}
+
+void reload_continue(struct instance *in)
+{
+	if (!in->reloading || in->stopping)
+		return;
+	reload_start(in);
+	if (reload_closing(in))
+		return;
+	in->reloading = false;
+	reload_forget_paused(in);
 	config_free(in->retired);
 	in->retired = NULL;
 	log_event(LOG_INFO, "config.reloaded", "trees=%zu", in->config->tree_count);
@@ -139,7 +197,9 @@ int reload_apply(struct instance *in, struct control_reply *reply, struct err *e
 	const char *fixed;
 	int result;
 
-	if (in->reloading || in->stopping)
+	if (in->stopping)
+		return err_set(err, EBUSY, "the daemon is ending");
+	if (in->reloading)
 		return err_set(err, EBUSY, "an earlier reload is still under way");
 	if (in->options.once)
 		return err_set(err, EINVAL, "with --once nothing is reloaded");

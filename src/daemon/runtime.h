@@ -69,7 +69,7 @@ struct job {
 	struct intent_log *recents; /* what the target confirmed lately */
 	struct engine *engine;
 	uv_timer_t timer;
-	bool timer_armed, dirty, root_wanted, closing;
+	bool timer_armed, dirty, root_wanted, closing, paused;
 	uint64_t detach_token;
 	int root_fd; /* valid while engine_run() is called with root_ok; else -1 */
 	struct crew *crew;
@@ -110,6 +110,7 @@ struct instance {
 	struct config *owned;        /* after a reload */
 	struct config *retired;      /* still read by jobs that are ending */
 	bool reloading;
+	struct paused_name *paused;         /* jobs that were paused when the reload ended them */
 	struct control_reply *reload_reply; /* answered when the new jobs run */
 	struct run_options options;
 	struct mailbox *letters;
@@ -124,7 +125,7 @@ struct instance {
 	int64_t started_wall_ns;
 	uv_timer_t stop_timer;
 	bool stopping;
-	bool left_alone; /* threads of a source still run, and use what is theirs */
+	bool left_alone;   /* threads of a source still run, and use what is theirs */
 	int once_result;   /* 1: still running */
 	json_t *once_left; /* with -EUCLEAN: the answer of a wait */
 };
@@ -138,6 +139,7 @@ static inline int64_t instance_now(void)
 void instance_stop(struct instance *in);
 void instance_notify(struct instance *in, const char *state);
 struct job *instance_find_job(struct instance *in, const char *name);
+bool instance_job_ends(struct instance *in, const char *name);
 #define INSTANCE_EACH_TREE(in, t) for (struct tree *t = (in)->trees; t; t = t->next)
 #define TREE_EACH_JOB(t, i, j)                                                                     \
 	for (unsigned i = 0; i < SOURCE_JOBS_MAX; i++)                                             \
@@ -146,6 +148,8 @@ struct job *instance_find_job(struct instance *in, const char *name);
 /* tree.c */
 int tree_start(struct instance *in, const struct config_tree *config, struct err *err);
 void tree_close(struct tree *t); /* closes its jobs; unlinked and freed when they have ended */
+void tree_kill(struct tree *t);  /* the workers of its jobs */
+void tree_crawl(struct tree *t); /* for jobs that began; engine_crawled() at its end */
 void tree_letter(struct tree *t, struct letter *letter); /* consumes it */
 void tree_want_root(struct tree *t);
 /* Its look thread has been at one thing for twice the shortest `timeout` of its jobs; says so in
@@ -158,6 +162,7 @@ void tree_job_gone(struct tree *t); /* a closing job has ended */
 int job_start(struct tree *t, const struct config_job *config, struct err *err);
 /* Ends worker and connects, detaches from the source; freed when all of that has answered. */
 void job_close(struct job *j);
+void job_set_paused(struct job *j, bool paused);
 void job_detached(struct job *j);
 void job_release(struct job *j); /* one handle less; frees when closing and none is left */
 /* The tree's root as it is now is what this job's target is filled from (a person said so). */
@@ -211,6 +216,10 @@ extern const struct control_ops command_ops;
 /* `reply` (may be NULL) is answered when the new jobs run; on an error it stays the caller's. */
 int reload_apply(struct instance *in, struct control_reply *reply, struct err *err);
 void reload_continue(struct instance *in); /* starts what waited for something to end */
+/* A pause outlives the reload that ends its job and begins it again. */
+void reload_note_paused(struct instance *in, const char *name);
+bool reload_was_paused(const struct instance *in, const char *name);
+void reload_forget_paused(struct instance *in);
 
 /* verify.c: compares without sending; the answer lists what differs. Its sessions and batches stand
  * beside the engine's and have numbers of their own. */

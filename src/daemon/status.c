@@ -92,6 +92,7 @@ static json_t *tree_json(const struct status_tree *t)
 	put(j, "root", status_name_json(bytes_of(t->root)));
 	put(j, "state", json_string(status_health_word(t->health)));
 	put(j, "text", status_text_json(t->text));
+	put(j, "silent", json_boolean(t->silent));
 	put(j, "crawling", json_boolean(t->crawling));
 	put_count(j, "dirs", t->dirs);
 	put_count(j, "entries", t->entries);

@@ -16,6 +16,7 @@ struct status_tree {
 	const char *name, *root;
 	enum source_health health;
 	const char *text; /* why it is not live, NULL or "": it is */
+	bool silent;      /* its file system does not answer */
 	bool crawling;
 	uint64_t dirs, entries, overflows, watches, unreadable;
 };

@@ -35,13 +35,20 @@ int tree_start(struct instance *in, const struct config_tree *config, struct err
 	t->next = in->trees;
 	in->trees = t;
 	for (size_t i = 0; i < config->job_count; i++) {
+		if (instance_job_ends(in, config->jobs[i].name))
+			continue; /* in the tree that it leaves; it begins here afterwards */
 		r = job_start(t, &config->jobs[i], err);
 		if (r < 0)
 			return err_wrap(err, "job %s", config->jobs[i].name);
 	}
-	t->attach_barrier = ++in->next_token;
-	source_want_barrier(t->source, t->attach_barrier);
+	tree_crawl(t);
 	return 0;
+}
+
+void tree_crawl(struct tree *t)
+{
+	t->attach_barrier = ++t->instance->next_token;
+	source_want_barrier(t->source, t->attach_barrier);
 }
 
 static void tree_stop(struct tree *t)
@@ -77,6 +84,14 @@ void tree_close(struct tree *t)
 	}
 	if (!any)
 		tree_stop(t);
+}
+
+void tree_kill(struct tree *t)
+{
+	TREE_EACH_JOB(t, i, j)
+	{
+		crew_kill(j);
+	}
 }
 
 void tree_job_gone(struct tree *t)
@@ -141,8 +156,10 @@ static void tree_state(struct tree *t, const struct source_state *s)
 {
 	bool frozen = s->health == SOURCE_FROZEN;
 
-	/* What cannot be read is named when it begins and when it ends, not each time it grows. */
-	if (s->health != t->health || !s->text[0] != !t->text[0])
+	/* What cannot be read is named when it begins and when it ends, not each time it grows; but
+	 * each reason to be frozen has a next step of its own. */
+	if (s->health != t->health || !s->text[0] != !t->text[0] ||
+	    (frozen && strcmp(s->text, t->text) != 0))
 		log_event(s->health == SOURCE_LIVE && !s->text[0] ? LOG_INFO : LOG_WARN,
 		          frozen ? "source.frozen" : "source.state", "tree=%s %s", t->config->name,
 		          s->text[0] ? s->text : "live");
@@ -162,8 +179,7 @@ static void tree_state(struct tree *t, const struct source_state *s)
 	}
 	if (!frozen && t->crawl_owed) {
 		t->crawl_owed = false;
-		t->attach_barrier = ++t->instance->next_token;
-		source_want_barrier(t->source, t->attach_barrier);
+		tree_crawl(t);
 	}
 }
 

@@ -97,8 +97,9 @@ static json_t *verify_json(struct verify *v)
 	bool extras = true;
 
 	for (size_t i = 0; i < v->count; i++) {
-		const struct verify_part *p = &v->parts[i];
+		struct verify_part *p = &v->parts[i];
 
+		verify_found_sort(&p->found);
 		verify_put_differences(list, p);
 		count += p->found.n + p->found.uncounted;
 		compared += p->compared;

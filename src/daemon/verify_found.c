@@ -195,3 +195,16 @@ void verify_found_confirm(struct verify_found *f)
 	f->n = kept;
 	verify_found_drop_fresh(f);
 }
+
+static int compare_differences(const void *va, const void *vb)
+{
+	const struct verify_difference *a = va, *b = vb;
+
+	return path_compare(bytes_of(a->path), bytes_of(b->path));
+}
+
+void verify_found_sort(struct verify_found *f)
+{
+	if (f->n)
+		qsort(f->list, f->n, sizeof(*f->list), compare_differences);
+}

@@ -42,6 +42,8 @@ void verify_found_add(struct verify_found *f, struct bytes path, bool is_dir, en
 void verify_found_judge(struct verify_found *f);
 /* The same for the second look: keeps in the list only what was found again, and extras. */
 void verify_found_confirm(struct verify_found *f);
+/* By path, as people read it; the order in which a receiver tells is its own. */
+void verify_found_sort(struct verify_found *f);
 /* The batch is repeated. */
 void verify_found_drop_fresh(struct verify_found *f);
 

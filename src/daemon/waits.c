@@ -104,10 +104,10 @@ static enum engine_settled wait_job(struct wait *w, struct job *j)
 	for (size_t i = 0; i < w->tree_count; i++) {
 		if (w->trees[i].tree != j->tree)
 			continue;
-		/* A frozen tree has no drain to give, and a crawl that found more than a paused job
-		 * can take does not end. */
+		/* A frozen tree, once it has said why, has no drain to give, and a crawl that found
+		 * more than a paused job can take does not end. */
 		if (!w->trees[i].known)
-			return j->tree->health == SOURCE_FROZEN ||
+			return (j->tree->health == SOURCE_FROZEN && j->tree->text[0]) ||
 			                       (j->set_room == 0 && engine_idle(j->engine))
 			               ? ENGINE_STUCK
 			               : ENGINE_PENDING;

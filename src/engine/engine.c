@@ -86,6 +86,8 @@ struct engine *engine_new(const struct engine_config *config, struct ledger *led
 	e->ops = ops;
 	e->arg = arg;
 	e->random = config->seed ? config->seed : 1;
+	/* An answer to a predecessor of the same job must not be taken for one of ours. */
+	e->next_token = (uint64_t)engine_random(e) << 32;
 	e->lanes_now = e->config.lanes;
 	e->failed_next_ns = e->recheck_ns = INT64_MAX;
 	e->last_need_ns = now_ns;
@@ -136,6 +138,7 @@ bool engine_can_send(const struct engine *e, int64_t now_ns)
 
 void engine_trouble(struct engine *e, enum trouble t, struct bytes text, int64_t now_ns)
 {
+	const char *step = trouble_step(t);
 	struct buf shown;
 
 	/* Batches that were under way when it began tell the same thing again, or just break off.
@@ -155,8 +158,9 @@ void engine_trouble(struct engine *e, enum trouble t, struct bytes text, int64_t
 	(void)snprintf(e->text, sizeof(e->text), "%.*s", (int)shown.n, shown.n ? shown.p : "");
 	buf_done(&shown);
 	engine_say(e, LOG_WARN, "target.trouble",
-	           "trouble=%s %s%s %zu entries wait; retrying in %lld s", trouble_word(t), e->text,
-	           err_stop(e->text), pathset_pending(e->set) + pathset_in_flight(e->set),
+	           "trouble=%s %s%s %s%s%zu entries wait; retrying in %lld s", trouble_word(t),
+	           e->text, err_stop(e->text), step, *step ? " " : "",
+	           pathset_pending(e->set) + pathset_in_flight(e->set),
 	           (long long)((e->retry_ns - now_ns + NS_PER_S / 2) / NS_PER_S));
 }
 
@@ -280,9 +284,8 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 			if (engine_is_brief(&m))
 				m.flags |= MARK_BRIEF;
 			engine_raise_content(e, &m);
-			/* Never confirmed as another type, but there are names below: they go
-			 * first.
-			 */
+			/* Never confirmed as another type, but names below were confirmed since the
+			 * look: they go first. */
 			if ((m.flags & (MARK_FRESH | MARK_DIR)) == MARK_FRESH &&
 			    ledger_has_below(e->ledger, m.path))
 				m.flags |= MARK_RETYPED;

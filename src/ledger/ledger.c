@@ -242,8 +242,12 @@ static bool first_name(struct bytes name, const struct belief *belief, void *arg
 
 bool ledger_has_below(struct ledger *l, struct bytes dir)
 {
+	struct belief belief;
 	bool found = false;
 
+	ledger_get(l, dir, &belief);
+	if (dir.n && belief.state == LEDGER_ABSENT)
+		return false; /* what is above a known name is known, too */
 	ledger_list(l, dir, first_name, &found);
 	return found;
 }

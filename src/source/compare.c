@@ -247,6 +247,8 @@ void compare_left(struct source *s, enum mark_action action, const struct look *
 static bool holds_below(struct source *s, unsigned job, const struct fingerprint *seen,
                         const struct belief *belief)
 {
+	if (belief->state == LEDGER_ABSENT)
+		return false; /* what is above a known name is known, too */
 	if (S_ISDIR(seen->mode) || belief->state == LEDGER_CONFIRMED)
 		return !S_ISDIR(seen->mode) && S_ISDIR(belief->fp.mode);
 	return ledger_has_below(s->jobs[job].ledger, buf_bytes(&s->path));

@@ -34,6 +34,7 @@ struct crawl {
 	struct look look;
 	bool whole; /* begins at the root */
 	bool begun;
+	uint64_t dirs, entries; /* seen by it */
 	struct todo *stack;
 	size_t n, cap;
 	struct frame frame;
@@ -147,6 +148,12 @@ void crawl_tree(struct source *s, enum crawl_prio prio, const struct look *look)
 	look_widen(&c->look, look);
 }
 
+/* What was seen is the measure of a first sync: an audit's own count counts when it is complete. */
+static bool is_audit(const struct crawl *c)
+{
+	return c->look.flags & MARK_AUDIT;
+}
+
 static bool frame_open(struct source *s, struct crawl *c, const struct todo *todo)
 {
 	struct frame *f = &c->frame;
@@ -180,7 +187,8 @@ static bool frame_open(struct source *s, struct crawl *c, const struct todo *tod
 	f->failed = false;
 	if (rc != 0 && rc != -ENOENT) /* removed while it was open */
 		look_failed(s, todo->node, rc);
-	s->dirs_seen++;
+	c->dirs++;
+	s->dirs_seen += !is_audit(c);
 	return true;
 }
 
@@ -196,7 +204,8 @@ static void examine(struct source *s, struct crawl *c, struct listed *e)
 	int rc;
 
 	e->state = LISTED_IGNORED;
-	s->entries_seen++;
+	c->entries++;
+	s->entries_seen += !is_audit(c);
 	lookthread_alive(s);
 	if (!at) {
 		f->failed = look_too_long(s, &f->view, &look) < 0 || f->failed;
@@ -390,7 +399,8 @@ static void begin(struct source *s, struct crawl *c)
 	c->begun = true;
 	if (!c->whole)
 		return;
-	s->dirs_seen = s->entries_seen = 0; /* "so far", and the measure of a first sync */
+	if (!is_audit(c))
+		s->dirs_seen = s->entries_seen = 0; /* "so far" */
 	s->limit_hit = false;
 	crawl_push(c, DIRTAB_ROOT, c->look.jobs, true);
 	look_root(s, &c->look);
@@ -411,6 +421,8 @@ static void finish(struct source *s, struct crawl *c)
 		size_t missing = dirtab_count(s->dirs) - dirtab_watched(s->dirs);
 
 		s->crawls_done++;
+		s->dirs_seen = c->dirs;
+		s->entries_seen = c->entries;
 		s->unwatched = s->limit_hit && missing > limbo ? missing : 0;
 		unread_retry(s, &look);
 	}

@@ -191,7 +191,7 @@ void guard_explain(const struct guard *g, const struct guard_root *now, struct b
 	buf_printf(out,
 	           "%s is not the file system that was mirrored (was dev %u:%u ino %llu, is dev "
 	           "%u:%u ino %llu). Nothing is sent or deleted. It goes on by itself when the "
-	           "known file system is back.",
+	           "known file system is back; if this one is right: lockstep approve 0",
 	           path_show(bytes_of(g->path)), major(g->known.dev), minor(g->known.dev),
 	           (unsigned long long)g->known.ino, major(now->dev), minor(now->dev),
 	           (unsigned long long)now->ino);

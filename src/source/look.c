@@ -82,7 +82,8 @@ void look_name_failed(struct source *s, const struct view *v, int rc)
 }
 
 /* A name came and went, or went and came back, before anything could be sent, or is never sent: all
- * that is left of it is the directory's own time. */
+ * that is left of it is the directory's own time. Who asks may have had a mark that would have
+ * carried it. */
 static void report_passed(struct source *s, const struct view *v, unsigned job,
                           const struct look *look)
 {
@@ -91,7 +92,7 @@ static void report_passed(struct source *s, const struct view *v, unsigned job,
 	struct belief belief;
 	struct stat st;
 
-	if (!(look->bits & (BACKLOG_CREATED | BACKLOG_MOVED | BACKLOG_GONE)) ||
+	if ((!(look->bits & (BACKLOG_CREATED | BACKLOG_MOVED | BACKLOG_GONE)) && !look->request) ||
 	    fstat(v->fd, &st) < 0)
 		return;
 	fingerprint_of(&seen, &st);
@@ -129,7 +130,9 @@ int look_too_long(struct source *s, const struct view *v, const struct look *loo
  * is told once, by the event or the crawl that found it, and not again for each path below it. */
 static void report_gone(struct source *s, const struct view *v, const struct look *look)
 {
-	if (path_below(look->asked, buf_bytes(&s->path))) {
+	bool below = path_below(look->asked, buf_bytes(&s->path));
+
+	if (below) {
 		s->path.n = 0;
 		buf_add_bytes(&s->path, look->asked);
 	}
@@ -147,7 +150,8 @@ static void report_gone(struct source *s, const struct view *v, const struct loo
 		if (look->bits || look->request)
 			outbox_mark(s, job, buf_bytes(&s->path), look, MARK_DELETE, MARK_IF_PENDING,
 			            0, 0);
-		report_passed(s, v, job, look);
+		if (!below)
+			report_passed(s, v, job, look);
 	}
 }
 

@@ -40,6 +40,10 @@ void request_release(struct source *s, struct inner *request)
 {
 	if (--request->refs || request->queued)
 		return;
+	if (s->stopping) { /* nobody is there any more to whom it could be told */
+		inner_free(request);
+		return;
+	}
 	outbox_flush(s);
 	answer_looked(s, request->job, request->token);
 	inner_free(request);

@@ -109,8 +109,8 @@ static void freeze_empty(struct source *s)
 	buf_printf(
 	        &text,
 	        "%s is empty, but its targets are not. Nothing is sent or deleted. It goes on by "
-	        "itself when something appears in it, or by approval if it is meant to be "
-	        "empty.%c",
+	        "itself when something appears in it. If it is meant to be empty: lockstep "
+	        "approve 0%c",
 	        path_show(bytes_of(s->config.root)), 0);
 	round_freeze(s, text.p ? text.p : "the root is empty");
 	buf_done(&text);
@@ -133,7 +133,7 @@ static void freeze_misfit(struct source *s)
 
 	(void)snprintf(text, sizeof(text),
 	               "%.200s holds hardly anything of what was mirrored. Nothing is sent or "
-	               "deleted. If it is the right directory, approve it.",
+	               "deleted. If it is the right directory: lockstep approve 0",
 	               path_show(bytes_of(s->config.root)));
 	s->misfit = true;
 	round_freeze(s, text);

@@ -71,6 +71,16 @@ def test_once_ends_and_says_why_when_deletions_are_held(box):
     box.check_equal(src, copy)
 
 
+def test_once_with_a_source_that_is_not_there_says_so(box):
+    """A build that ends before it has looked says that something is frozen, and not what."""
+    copy = box.local()
+    conf = box.config(conf_text(box.path("nosuch"), copy.path))
+    done = command("run", "-c", conf, "--once", "--state", box.path("state"), timeout=60)
+    assert done.returncode == EXIT_REMAINS and "No such file or directory" in done.stderr, done
+    assert "approve" not in done.stderr, done.stderr
+    assert os.listdir(copy.path) == []
+
+
 def test_once_to_another_target_than_before_ends_and_says_so(box):
     """A build that silently fills the other target, or ends with 0, has mirrored to nobody knows where."""
     src, one, two, state = box.dir("src"), box.local("one"), box.local("two"), box.path("state")
@@ -220,6 +230,25 @@ def test_reload_that_restarts_jobs_returns_when_they_run_again(box):
         ls.settle()
         assert os.path.exists(f"{one.path}/after{n}")
     box.check_equal(src, one)
+
+
+def test_paused_job_stays_paused_over_a_reload_that_begins_it_again(box):
+    """A build whose pause ends with the job writes to a target that somebody is about to unmount."""
+    src, one = box.dir("src"), box.local("one")
+    ls = box.lockstep(config=box.config(conf_text(src, one.path))).settle()
+    assert ls.ask("pause").returncode == 0
+    box.config(conf_text(src, one.path, more="lanes = 3\n"))
+    assert ls.ask("reload").returncode == 0
+    assert ls.job()["state"] == "paused"
+    box.write(src + "/later", b"1")
+    assert ls.wait(5).returncode == EXIT_REMAINS
+    assert not os.path.exists(one.path + "/later")
+    assert ls.ask("resume").returncode == 0
+    ls.settle()
+    box.check_equal(src, one)
+    box.config(conf_text(src, one.path))
+    assert ls.ask("reload").returncode == 0
+    assert ls.job()["state"] != "paused"
 
 
 def test_reload_removes_a_target_and_touches_nothing_there(box):

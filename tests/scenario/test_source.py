@@ -111,6 +111,8 @@ def other_root_comes_first(box, place, name="f{}", approved=False):
         box.write(f"{foreign}/something-else-{n}", b"1")
     os.rename(foreign, src)
     proc.until(lambda: "hardly anything" in (ls.tree()["text"] or "") or ls.job()["state"] == "held", 10, "the other root held", on=[ls.log])
+    if "hardly anything" in (ls.tree()["text"] or ""):
+        ls.until_logged("lockstep approve 0", 5)
     assert ls.wait(3).returncode == EXIT_REMAINS
     assert os.path.exists(f"{one.path}/{name.format(1)}") and not os.path.exists(one.path + "/something-else-1")
     os.rename(src, foreign)
@@ -354,7 +356,7 @@ def test_source_whose_file_system_does_not_answer_is_named(box):
         tree = ls.tree()
         assert tree["state"] == "degraded" and "has not answered for" in tree["text"]
         check = ls.ask("status", "--check")
-        assert check.returncode == 1, check.stdout
+        assert check.returncode == 2 and "has not answered for" in check.stdout, check.stdout
         assert ls.stop(5) == 0
         assert "does not answer; the end does not wait for it" in ls.read_log()
         ls.start()
@@ -366,6 +368,35 @@ def test_source_whose_file_system_does_not_answer_is_named(box):
     ls.settle(20)
     box.check_equal(src, copy)
     assert ls.tree()["state"] == "live" and not ls.job()["text"]
+
+
+@pytest.mark.sandbox
+def test_reload_beside_a_source_that_does_not_answer_restarts_the_others(box):
+    """A build that waits until everything has ended waits for a dead server with jobs that have nothing to do with it."""
+    dead, src, lost, copy = box.dir("dead"), box.dir("src"), box.local("lost"), box.local("copy")
+    one = f"[tree d]\nroot = {dead}\ntarget = {lost.path}\n[tree t]\nroot = {src}\ntarget = {copy.path}\n"
+    box.fill(src, 20)
+    os.mkdir(dead + "/hangs")
+    ls = box.lockstep(config=box.config("timeout = 5s\n" + one)).settle()
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("there is no /dev/fuse")
+    fuse = os.open("/dev/fuse", os.O_RDWR)
+    try:
+        if not sandbox.mount_silent(fuse, dead + "/hangs"):
+            pytest.skip("fuse cannot be mounted")
+        ls.until_text("has not answered", 30, name="d.1")
+        box.config(f"timeout = 5s\n[tree t]\nroot = {src}\ntarget = {copy.path}\nlanes = 3\n")
+        os.kill(ls.pid, signal.SIGHUP)
+        box.write(src + "/after", b"1")
+        proc.until(lambda: os.path.exists(copy.path + "/after"), 20, "the job runs with its new settings", on=[ls.log])
+        assert ls.wait(20).returncode == 0
+        assert ls.ask("verify", timeout=60).returncode == 0
+        again = ls.ask("reload")
+        assert again.returncode != 0 and "under way" in again.stderr, again
+    finally:
+        os.close(fuse)
+    ls.until_logged("config.reloaded", 20)
+    box.check_equal(src, copy)
 
 
 SWAPPER = """

@@ -42,6 +42,7 @@ def test_fault_of_the_configuration_said_in_the_servers_words_tried_slowly(box, 
     said = ls.until_text(words, 15)
     box.fill(src + "/more", 200)
     j = ls.until_job(lambda j: j["retry_in_ms"], 10, "a retry planned")
+    ls.until_logged("It has to be writable" if fault == "read only" else "`lockstep check` tries the login", 5)
     assert proc.stays(lambda: ls.job()["state"] != "live", 2)
     assert server.logins() <= 4, f"{server.logins()} attempts"
     if fault != "read only":

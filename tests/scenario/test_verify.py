@@ -86,6 +86,7 @@ def test_content_changed_behind_the_back_is_found_by_checksum_and_repaired(box, 
     equal(ls)
     code, found, answer = verify(ls, "--checksum")
     assert (code, found) == (EXIT_FAILURE, {"a/two": "content"}), json.dumps(answer)
+    assert "refuses --delete" in ls.ask("verify", timeout=60).stderr
     assert ls.ask("verify", "--checksum", "--repair", timeout=60).returncode == 0
     box.check_equal(src, server)
     equal(ls, "--checksum")
@@ -99,8 +100,8 @@ def test_extras_are_listed_and_kept(box, kind):
         box.write(os.path.join(server.path, name), "mine")
     code, found, _ = verify(ls)
     assert code == EXIT_FAILURE
-    extras = {path for path, what in found.items() if what.startswith("extra")}
-    assert extras == {"theirs", "a/b/theirs too", "their", "their/own", "their/own/file"}
+    extras = [path for path, what in found.items() if what.startswith("extra")]
+    assert extras == ["a/b/theirs too", "their", "their/own", "their/own/file", "theirs"]
     for name in ("theirs", "a/b/theirs too", "their/own/file"):
         assert box.read(os.path.join(server.path, name)) == b"mine"
 
@@ -127,6 +128,22 @@ def test_a_target_that_refuses_delete_is_verified_without_extras(box):
     behind_the_back(os.path.join(server.path, "a/two"), b"A/TWO" * 3)
     code, found, answer = verify(ls, "--checksum")
     assert (code, found) == (EXIT_FAILURE, {"a/two": "content"}), json.dumps(answer)
+
+
+def test_what_differs_is_told_beside_what_cannot_be_read(box):
+    """A build that stops at what remains hides every difference that it found."""
+    src, server = small_tree(box), box.local()
+    ls = box.lockstep(src, [server]).settle()
+    fd = os.open(src, os.O_RDONLY)
+    for c in "abcdefghijklmnopq":  # a path that is too long
+        os.mkdir(c * 250, dir_fd=fd)
+        fd, done = os.open(c * 250, os.O_RDONLY, dir_fd=fd), os.close(fd)
+    os.close(fd)
+    ls.remains(20)
+    behind_the_back(os.path.join(server.path, "a/two"), b"A/TWO" * 3)
+    done = ls.ask("verify", "--checksum", timeout=60)
+    assert done.returncode == EXIT_FAILURE and "a/two: content" in done.stdout, done
+    assert "path too long" in done.stderr, done.stderr
 
 
 def test_odd_names_are_found(box):

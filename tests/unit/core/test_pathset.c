@@ -611,6 +611,29 @@ static void a_file_that_got_a_second_name_in_flight_is_told_what_is_written_unde
 	nothing(set);
 }
 
+/* Its content was there already, twice: what stirred it the first time does so only once. */
+static void a_file_that_got_a_second_name_in_flight_lets_that_go_in_the_end(void **state)
+{
+	struct pathset *set = *state;
+	struct mark m = mark("flies", MARK_CONTENT, 0);
+	struct batch *b;
+
+	m.ino = 7;
+	pathset_put(set, &m, now++);
+	b = expect(take(set, BATCH_CONTENT), "flies");
+	put_link(set, "second", MARK_CONTENT, 7);
+	for (int i = 0; i < 2; i++) {
+		batch_nack(b, 0, MARK_META, now, now);
+		batch_end(b, now, 0);
+		now += 2 * SECOND;
+		b = expect(take(set, i == 0 ? BATCH_CONTENT : BATCH_QUICK), "flies");
+	}
+	ack_all(b);
+	now += 2 * SECOND;
+	ack_all(expect(take(set, BATCH_CONTENT), "flies second"));
+	nothing(set);
+}
+
 static void a_hard_link_group_waits_for_its_last_member(void **state)
 {
 	struct pathset *set = *state;
@@ -880,6 +903,7 @@ int main(void)
 	        CASE(a_hard_link_group_is_taken_whole),
 	        CASE(what_was_written_under_one_name_is_content_for_those_pending_and_in_flight),
 	        CASE(a_file_that_got_a_second_name_in_flight_is_told_what_is_written_under_that),
+	        CASE(a_file_that_got_a_second_name_in_flight_lets_that_go_in_the_end),
 	        CASE(a_hard_link_group_waits_for_its_last_member),
 	        CASE(a_mark_below_a_type_change_does_not_hold_up_its_group),
 	        CASE(the_oldest_blocked_mark_is_not_starved_from_above),

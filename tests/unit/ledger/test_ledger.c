@@ -102,6 +102,7 @@ static void assert_list(struct ledger *l, const char *dir, const char *expected)
 	buf_init(&text, 1u << 20);
 	ledger_list(l, bytes_of(dir), gather_name, &text);
 	assert_text(&text, expected);
+	assert_int_equal(ledger_has_below(l, bytes_of(dir)), expected[0] != '\0');
 }
 
 static void assert_intended(struct ledger *l, const char *expected)

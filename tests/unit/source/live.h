@@ -36,7 +36,7 @@ struct live {
 /* Makes the directories and the ledger; `rules` are filter rules, NULL-terminated list or NULL. */
 void live_init(struct live *l, const char *const *exclude);
 void live_start(struct live *l); /* also attaches job 0 */
-void live_end(struct live *l); /* the source alone: what else there is can be looked at */
+void live_end(struct live *l);   /* the source alone: what else there is can be looked at */
 void live_stop(struct live *l);
 /* Takes letters until the barrier that is asked for now is answered. */
 void live_barrier(struct live *l);

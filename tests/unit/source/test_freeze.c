@@ -171,6 +171,23 @@ static void emptied_root_freezes_until_something_appears(void **state)
 	live_stop(&l);
 }
 
+/* What was asked and is not answered when it ends is not answered afterwards: live_end() looks. */
+static void looks_kept_by_a_frozen_source_end_with_it(void **state)
+{
+	struct live l;
+	struct mark m = {.path = BYTES("b"), .action = MARK_LOOK, .born = 1};
+
+	(void)state;
+	start_with_files(&l);
+	l.apply = false;
+	assert_int_equal(remove_tree(at(&l, "d")), 0);
+	drop(&l, "b");
+	live_await_health(&l, SOURCE_FROZEN);
+	source_look(l.source, 0, 55, &m, 1);
+	live_barrier(&l);
+	live_stop(&l);
+}
+
 static void emptied_root_is_deleted_after_approval(void **state)
 {
 	struct live l;
@@ -647,6 +664,7 @@ int main(int argc, char **argv)
 	        cmocka_unit_test(root_that_appears_brings_the_window_of_its_file_system),
 	        cmocka_unit_test(adopted_root_becomes_the_known_one),
 	        cmocka_unit_test(emptied_root_freezes_until_something_appears),
+	        cmocka_unit_test(looks_kept_by_a_frozen_source_end_with_it),
 	        cmocka_unit_test(emptied_root_is_deleted_after_approval),
 	        cmocka_unit_test(unmounted_root_freezes_and_can_be_unmounted),
 	        cmocka_unit_test(mount_below_the_root_is_left_alone),

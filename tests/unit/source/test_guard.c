@@ -79,9 +79,10 @@ static void explanation_names_both_sides(void **state)
 	guard_explain(&g, &now, &text);
 	buf_add_u8(&text, 0);
 	assert_string_equal(
-	        text.p, "/data is not the file system that was mirrored (was dev 8:17 ino 2, is "
-	                "dev 8:1 ino 131073). Nothing is sent or deleted. It goes on by itself "
-	                "when the known file system is back.");
+	        text.p,
+	        "/data is not the file system that was mirrored (was dev 8:17 ino 2, is "
+	        "dev 8:1 ino 131073). Nothing is sent or deleted. It goes on by itself "
+	        "when the known file system is back; if this one is right: lockstep approve 0");
 	buf_done(&text);
 	free(g.path);
 }

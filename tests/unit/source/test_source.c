@@ -34,7 +34,10 @@ static void existing_tree_is_found_by_the_first_crawl(void **state)
 	assert_int_equal(live_mark(&l, "d")->flags, MARK_DIR | MARK_FRESH);
 	assert_int_equal(live_mark(&l, "d/e/f")->size, 3);
 	live_forget(&l);
+	assert_int_equal(l.progress.entries, 5);
 	live_audit(&l);
+	assert_int_equal(l.progress.dirs, 3);
+	assert_int_equal(l.progress.entries, 5);
 	assert_int_equal(l.nmarks, 1); /* the root itself, which the model does not confirm */
 	live_stop(&l);
 }
@@ -850,9 +853,38 @@ static void second_job_is_crawled_alone(void **state)
 	live_stop(&l);
 }
 
+/* Its deletion would have carried the time of its directory; nothing is left to be deleted. */
+static void name_that_was_on_its_way_and_never_sent_leaves_the_time_of_its_directory(void **state)
+{
+	struct live l;
+	struct bytes path = BYTES("d/n");
+	struct mark m = {.path = path, .action = MARK_LOOK, .born = 1};
+
+	(void)state;
+	live_init(&l, NULL);
+	make(&l, "d");
+	live_start(&l);
+	live_settle(&l);
+	put(&l, "d/n", "1");
+	assert_int_equal(ledger_intend(l.ledger, &path, 1), 0);
+	l.apply = false;
+	drop(&l, "d/n");
+	live_settle(&l);
+	assert_non_null(live_mark(&l, "d/n"));
+	ledger_withdraw(l.ledger, path);
+	live_forget(&l);
+	source_look(l.source, 0, ++l.token, &m, 1);
+	live_await_looked(&l, l.token);
+	assert_non_null(live_mark(&l, "d"));
+	assert_int_equal(live_mark(&l, "d")->action, MARK_META);
+	live_stop(&l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(
+	                name_that_was_on_its_way_and_never_sent_leaves_the_time_of_its_directory),
 	        cmocka_unit_test(existing_tree_is_found_by_the_first_crawl),
 	        cmocka_unit_test(changes_become_the_right_marks),
 	        cmocka_unit_test(open_writer_makes_the_mark_hot),
