@@ -1,104 +1,5 @@
-/* One case for each sentence of pathset.h. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <cmocka.h>
-
-#include "base/mem.h"
-#include "base/path.h"
-#include "core/pathset.h"
-
-#define MS      INT64_C(1000000)
-#define SECOND  (1000 * MS)
-#define LONGEST (10 * SECOND)
-#define NEW_DIR (MARK_DIR | MARK_FRESH)
-
-static int64_t now;
-
-static int setup(void **state)
-{
-	now = 100 * SECOND;
-	*state = pathset_new(1000, LONGEST);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	pathset_free(*state);
-	return 0;
-}
-
-static struct mark mark(const char *path, enum mark_action action, unsigned flags)
-{
-	static uint64_t drain;
-
-	return (struct mark){.path = bytes_of(path),
-	                     .action = action,
-	                     .flags = flags,
-	                     .born = ++drain,
-	                     .since_ns = now};
-}
-
-/* Each mark is a nanosecond younger than the one before. */
-static void put(struct pathset *set, const char *path, enum mark_action action, unsigned flags)
-{
-	struct mark m = mark(path, action, flags);
-
-	pathset_put(set, &m, now++);
-}
-
-static void put_link(struct pathset *set, const char *path, enum mark_action action, uint64_t link)
-{
-	struct mark m = mark(path, action, 0);
-
-	m.link = link;
-	pathset_put(set, &m, now++);
-}
-
-static struct batch *take_of(struct pathset *set, unsigned classes, size_t max, bool low)
-{
-	return pathset_take(set, &(struct take_limits){classes, max, UINT64_MAX, low}, now);
-}
-
-static struct batch *take(struct pathset *set, enum batch_class class)
-{
-	return take_of(set, 1u << class, 2000, false);
-}
-
-/* The batch holds exactly these, in this order; NULL: no batch. */
-static struct batch *expect(struct batch *b, const char *paths)
-{
-	struct buf got;
-
-	buf_init(&got, 1 << 16);
-	for (size_t i = 0; b && i < batch_count(b); i++) {
-		if (i)
-			buf_add_u8(&got, ' ');
-		buf_add_bytes(&got, batch_mark(b, i)->path);
-	}
-	buf_add_u8(&got, 0);
-	assert_string_equal(got.p, b ? paths : "");
-	assert_true(b || !paths);
-	buf_done(&got);
-	return b;
-}
-
-static void ack_all(struct batch *b)
-{
-	for (size_t i = 0; i < batch_count(b); i++) {
-		if (batch_open(b, i))
-			batch_ack(b, i, now);
-	}
-	batch_end(b, now, 0);
-}
-
-static void nothing(struct pathset *set)
-{
-	expect(take_of(set, 7, 2000, true), NULL);
-}
+/* One case for each sentence of pathset.h; hard links: test_pathset_groups. */
+#include "pathset_rig.h"
 
 static void put_then_take_then_ack_leaves_nothing(void **state)
 {
@@ -541,131 +442,6 @@ static void a_type_change_waits_for_deletions_below(void **state)
 	ack_all(expect(pathset_take_looks(set, 9, false, now), "d/b"));
 }
 
-static void a_hard_link_group_is_taken_whole(void **state)
-{
-	struct pathset *set = *state;
-	struct batch *b;
-
-	put(set, "x", MARK_QUICK, 0);
-	put_link(set, "a", MARK_QUICK, 7);
-	put_link(set, "b", MARK_CONTENT, 7);
-	put_link(set, "c", MARK_META, 7);
-	put_link(set, "other", MARK_QUICK, 8);
-	ack_all(expect(take_of(set, 7, 2, false), "x other"));
-	b = take_of(set, 7, 2, false);
-	assert_int_equal(batch_class(b), BATCH_CONTENT);
-	ack_all(expect(b, "a b c"));
-	nothing(set);
-}
-
-/* It was written under a name that leaves before it can be sent. */
-static void what_was_written_under_one_name_is_content_for_those_pending_and_in_flight(void **state)
-{
-	struct pathset *set = *state;
-	struct batch *b;
-
-	put_link(set, "flies", MARK_QUICK, 7);
-	b = expect(take(set, BATCH_QUICK), "flies");
-	put_link(set, "waits", MARK_META, 7);
-	put_link(set, "leaves", MARK_CONTENT, 7);
-	put(set, "leaves", MARK_DELETE, 0);
-	ack_all(b);
-	now += 2 * SECOND;
-	b = expect(take(set, BATCH_CONTENT), "flies waits");
-	assert_int_equal(batch_mark(b, 0)->action, MARK_CONTENT);
-	assert_int_equal(batch_mark(b, 1)->action, MARK_CONTENT);
-	put_link(set, "leaves", MARK_QUICK, 7);
-	put(set, "leaves", MARK_DELETE, 0);
-	ack_all(b);
-	now += 2 * SECOND;
-	b = expect(take(set, BATCH_QUICK), "flies waits");
-	assert_int_equal(batch_mark(b, 0)->action, MARK_QUICK);
-	ack_all(b);
-	ack_all(expect(take(set, BATCH_DELETE), "leaves"));
-	nothing(set);
-}
-
-/* It had one name when it was looked at. */
-static void a_file_that_got_a_second_name_in_flight_is_told_what_is_written_under_that(void **state)
-{
-	struct pathset *set = *state;
-	struct mark m = mark("flies", MARK_QUICK, MARK_FRESH);
-	struct batch *b;
-
-	m.ino = 7;
-	pathset_put(set, &m, now++);
-	b = expect(take(set, BATCH_QUICK), "flies");
-	put_link(set, "second", MARK_CONTENT, 7);
-	nothing(set);
-	put(set, "second", MARK_DELETE, 0);
-	ack_all(b);
-	now += 2 * SECOND;
-	b = expect(take(set, BATCH_CONTENT), "flies");
-	put_link(set, "third", MARK_META, 7);
-	pathset_stir(set, BYTES("flies"), now); /* written, and gone */
-	put(set, "flies", MARK_DELETE, 0);
-	ack_all(b);
-	now += 2 * SECOND;
-	ack_all(expect(take(set, BATCH_CONTENT), "third"));
-	ack_all(expect(take(set, BATCH_DELETE), "second flies"));
-	nothing(set);
-}
-
-/* Its content was there already, twice: what stirred it the first time does so only once. */
-static void a_file_that_got_a_second_name_in_flight_lets_that_go_in_the_end(void **state)
-{
-	struct pathset *set = *state;
-	struct mark m = mark("flies", MARK_CONTENT, 0);
-	struct batch *b;
-
-	m.ino = 7;
-	pathset_put(set, &m, now++);
-	b = expect(take(set, BATCH_CONTENT), "flies");
-	put_link(set, "second", MARK_CONTENT, 7);
-	for (int i = 0; i < 2; i++) {
-		batch_nack(b, 0, MARK_META, now, now);
-		batch_end(b, now, 0);
-		now += 2 * SECOND;
-		b = expect(take(set, i == 0 ? BATCH_CONTENT : BATCH_QUICK), "flies");
-	}
-	ack_all(b);
-	now += 2 * SECOND;
-	ack_all(expect(take(set, BATCH_CONTENT), "flies second"));
-	nothing(set);
-}
-
-static void a_hard_link_group_waits_for_its_last_member(void **state)
-{
-	struct pathset *set = *state;
-	struct batch *b, *c;
-
-	put_link(set, "a", MARK_QUICK, 7);
-	b = expect(take(set, BATCH_QUICK), "a");
-	put_link(set, "b", MARK_QUICK, 7);
-	nothing(set); /* one of it is in flight */
-	ack_all(b);   /* and goes along again: no list lacks a name */
-	put(set, "d", MARK_DELETE, MARK_DIR);
-	c = expect(take(set, BATCH_DELETE), "d");
-	put_link(set, "d/c", MARK_QUICK, 7);
-	nothing(set); /* one of it is blocked */
-	batch_drop(c, 0, now);
-	batch_end(c, now, 0);
-	ack_all(expect(take(set, BATCH_QUICK), "a b d/c"));
-}
-
-static void a_mark_below_a_type_change_does_not_hold_up_its_group(void **state)
-{
-	struct pathset *set = *state;
-	struct mark flat = mark("d", MARK_QUICK, MARK_RETYPED);
-
-	put_link(set, "d/e/a", MARK_QUICK, 7);
-	put(set, "d/e", MARK_QUICK, NEW_DIR);
-	expect(take_of(set, 1u << BATCH_CONTENT, 9, false), NULL);
-	flat.link = 7;
-	pathset_put(set, &flat, now++);
-	ack_all(expect(take(set, BATCH_QUICK), "d d/e d/e/a"));
-}
-
 static void the_oldest_blocked_mark_is_not_starved_from_above(void **state)
 {
 	struct pathset *set = *state;
@@ -872,7 +648,6 @@ static void many_marks_below_one_in_flight_are_not_looked_at_again(void **state)
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 	        CASE(put_then_take_then_ack_leaves_nothing),
 	        CASE(the_root_itself_can_be_marked),
@@ -900,12 +675,6 @@ int main(void)
 	        CASE(a_known_directory_excludes_only_itself),
 	        CASE(marks_below_a_deletion_wait_and_become_looks),
 	        CASE(a_type_change_waits_for_deletions_below),
-	        CASE(a_hard_link_group_is_taken_whole),
-	        CASE(what_was_written_under_one_name_is_content_for_those_pending_and_in_flight),
-	        CASE(a_file_that_got_a_second_name_in_flight_is_told_what_is_written_under_that),
-	        CASE(a_file_that_got_a_second_name_in_flight_lets_that_go_in_the_end),
-	        CASE(a_hard_link_group_waits_for_its_last_member),
-	        CASE(a_mark_below_a_type_change_does_not_hold_up_its_group),
 	        CASE(the_oldest_blocked_mark_is_not_starved_from_above),
 	        CASE(the_oldest_blocked_mark_is_not_starved_from_below),
 	        CASE(looks_block_nothing_and_are_counted_until_acked),
