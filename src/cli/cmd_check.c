@@ -18,6 +18,7 @@
 #include "cli/cmd_config.h"
 #include "daemon/config_keys.h"
 #include "daemon/config_value.h"
+#include "daemon/connect_args.h"
 #include "daemon/daemon.h"
 
 #define DEPTH_MAX 512
@@ -127,6 +128,12 @@ static bool check_secrets(const struct config_job *job)
 
 		r = fd < 0 ? err_errno(&err, errno, "%s", path_show(bytes_of(key))) : 0;
 	}
+	if (r == 0 && job->target.tls) {
+		autofree char *peer = NULL;
+		struct tls_setup setup = connect_tls_setup(job, &peer);
+
+		r = relay_check_files(&setup, &err);
+	}
 	if (r < 0)
 		printf("             FAILED: %s\n", err.text);
 	return r >= 0;
@@ -136,8 +143,8 @@ static bool check_job(const struct config_job *job, bool offline)
 {
 	struct err err = {0};
 
-	printf("  %-10s %s (%s)\n", job->name, path_show(bytes_of(job->target_text)),
-	       target_kind_word(job->target.kind));
+	printf("  %-10s %s (%s%s)\n", job->name, path_show(bytes_of(job->target_text)),
+	       target_kind_word(job->target.kind), job->target.tls ? " by TLS" : "");
 	print_values(CONFIG_OF_JOB, &job->options, "             ");
 	(void)fflush(stdout);
 	if (offline)

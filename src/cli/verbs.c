@@ -40,7 +40,8 @@ const struct cli_verb cli_verbs[] = {
          "mirror, in the foreground",
          "Mirrors the directory SRC to each TARGET as one tree named main; without SRC, what the "
          "configuration says. A TARGET is an absolute path, [user@]host:path (by ssh), "
-         "[user@]host::module/path or rsync://[user@]host[:port]/module/path.\n\n"
+         "[user@]host::module/path or rsync://[user@]host[:port]/module/path (rsyncs:// for "
+         "TLS).\n\n"
          "Ends on SIGTERM, SIGINT or `lockstep stop`. SIGHUP reloads the configuration, SIGUSR1 "
          "opens "
          "the log file again.\n\n"

@@ -86,13 +86,16 @@ static void child_exited(struct child *child, int64_t status, int sig, void *arg
 	(void)sig;
 	t->child = NULL;
 	(void)uv_timer_stop(&t->grace);
+	/* A relay knows why there was no word; a word of the server's says more than it. */
+	if (t->job->target.tls && t->heard)
+		return;
 	(void)snprintf(t->errors, sizeof(t->errors), "%.*s", (int)said.n, said.n ? said.p : "");
 }
 
-static int spawn(struct check_talk *t, enum session_class class, struct err *err)
+/* Takes argv. net: the connection that a relay speaks TLS on, or -1. */
+static int spawn(struct check_talk *t, struct words argv, int net, struct err *err)
 {
-	struct words argv = connect_args(t->job, class, &t->options);
-	struct child_spec spec = {.argv = argv.items, .fd3 = -1, .exited = child_exited, .arg = t};
+	struct child_spec spec = {.argv = argv.items, .fd3 = net, .exited = child_exited, .arg = t};
 	int fds[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
@@ -108,15 +111,28 @@ static int spawn(struct check_talk *t, enum session_class class, struct err *err
 	return r;
 }
 
+static int connect_tls(struct check_talk *t, struct err *err)
+{
+	int r = connect_tcp(t, err);
+
+	if (r < 0)
+		return r;
+	autoclose int net = TAKE_FD(t->fd);
+
+	return spawn(t, connect_relay_args(t->job), net, err);
+}
+
 int check_talk_connect(struct check_talk *t, enum session_class class, struct err *err)
 {
 	t->fd = -1;
 	(void)uv_loop_init(&t->loop);
 	(void)uv_timer_init(&t->loop, &t->grace);
 	t->grace.data = t;
+	if (t->job->target.tls)
+		return connect_tls(t, err);
 	if (t->job->target.kind == TARGET_RSYNCD)
 		return connect_tcp(t, err);
-	return spawn(t, class, err);
+	return spawn(t, connect_args(t->job, class, &t->options), -1, err);
 }
 
 /* --- talking --- */
@@ -190,6 +206,7 @@ static int pump(struct check_talk *t, enum session_state until, int64_t timeout_
 			return err_set(err, ETIMEDOUT, "no answer in %lld s",
 			               (long long)(timeout_ns / NS_PER_MS / 1000));
 		n = recv(t->fd, buffer, READ_BYTES, MSG_DONTWAIT);
+		t->heard = t->heard || n > 0;
 		if (n > 0)
 			(void)session_feed(t->session, (struct bytes){buffer, (size_t)n});
 		else if (n == 0 || (errno != EAGAIN && errno != EINTR))

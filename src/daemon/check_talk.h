@@ -18,9 +18,10 @@ struct check_talk {
 	uv_timer_t grace; /* in which it ends by itself */
 	int fd;
 	struct session *session;
+	bool heard; /* it has said something */
 	bool written, removed, phase;
 	char complaint[400]; /* the server's first error */
-	char errors[400];    /* what ssh or rsync wrote on standard error */
+	char errors[400];    /* what ssh, rsync or the TLS relay wrote on standard error */
 };
 
 /* Connects: 0 or -errno. A name server is asked for as long as the system's resolver does. */

@@ -74,7 +74,7 @@ static void explain(struct check_talk *t, enum session_fault fault, struct err *
 	if (strstr(err->text, "mkdir") && strstr(err->text, "No such file"))
 		what = "Create it over there: the receiver makes only the last part of a path";
 	(void)snprintf(text, sizeof(text), "%s", err->text);
-	/* The last words of ssh or rsync say more than that its socket was closed. */
+	/* The last words of ssh, rsync or the relay say more than that its socket was closed. */
 	if (t->errors[0] && err->code != ETIMEDOUT)
 		(void)snprintf(text, sizeof(text), "%s", path_show(bytes_of(t->errors)));
 	(void)err_set(err, err->code ? err->code : EPROTO, "%s%s%s%s", text,
@@ -135,9 +135,9 @@ static int converse(const struct config_job *job, const struct session_options *
 	if (r == 0)
 		r = check_talk_login(&t, class, err);
 	if (r == 0 && first) {
-		(void)snprintf(line, sizeof(line), "%s (protocol %d)",
+		(void)snprintf(line, sizeof(line), "%s (protocol %d%s)",
 		               job->target.kind == TARGET_LOCAL ? "answers" : "logged in",
-		               session_protocol(t.session));
+		               session_protocol(t.session), job->target.tls ? ", by TLS" : "");
 		tell(out, line);
 	}
 	if (r == 0)

@@ -76,11 +76,13 @@ struct config_options {
 	uint64_t brake_files, brake_percent, brake_absolute;
 	bool stamp;
 	uint64_t marks_limit;
-	uint64_t ssh_port;              /* 0: ssh's own */
-	char *ssh_key;                  /* NULL: ssh's own */
-	struct config_list ssh_option;  /* each for one -o */
-	struct config_list ssh_command; /* words of `ssh_command`, at least one */
-	struct config_list rsync_path;  /* words of `rsync_path`, at least one */
+	bool tls;                                     /* as if the address began with rsyncs:// */
+	char *tls_name, *tls_ca, *tls_cert, *tls_key; /* struct tls_setup; NULL: none */
+	uint64_t ssh_port;                            /* 0: ssh's own */
+	char *ssh_key;                                /* NULL: ssh's own */
+	struct config_list ssh_option;                /* each for one -o */
+	struct config_list ssh_command;               /* words of `ssh_command`, at least one */
+	struct config_list rsync_path;                /* words of `rsync_path`, at least one */
 };
 
 struct config_job {

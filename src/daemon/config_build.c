@@ -139,6 +139,8 @@ static void add_job(struct config_source *s, struct config_tree *t, char *name,
 	fill_options(s, parts, part_count, &job.options, problems);
 	if (job.target.kind == TARGET_SSH && job.target.port == 0)
 		job.target.port = (uint16_t)job.options.ssh_port;
+	if (job.options.tls)
+		target_use_tls(&job.target);
 	t->jobs = mem_realloc(t->jobs, t->job_count + 1, sizeof(t->jobs[0]));
 	t->jobs[t->job_count++] = job;
 }

@@ -43,6 +43,10 @@ static void check_target(const struct config *c, const struct config_job *j,
 	const char *path = j->target.path;
 	struct stat st;
 
+	if (j->target.tls && j->options.tls_key && !j->options.tls_cert)
+		config_problem(problems, j->file, j->line,
+		               "%s has tls_key without tls_cert: write the file of its certificate",
+		               j->name);
 	if (j->target.kind != TARGET_LOCAL)
 		return;
 	if (stat(path, &st) < 0) {

@@ -39,7 +39,8 @@ const struct config_key config_keys[] = {
          .help = "The directory that is mirrored. Absolute and not \"/\". Required."},
         {"target", .sections = CONFIG_TREE | CONFIG_TARGET, .of = CONFIG_OF_NOTHING,
          .type = CONFIG_ADDRESS, .example = "rsync://backup@b1/uploads",
-         .help = "Where to: rsync://[user@]host[:port]/module/path, [user@]host::module/path, "
+         .help = "Where to: rsync://[user@]host[:port]/module/path, rsyncs:// in the same form for "
+                 "TLS, [user@]host::module/path, "
                  "[user@]host:path (by ssh), ssh://[user@]host[:port]/path, or an absolute local "
                  "path. "
                  "IPv6 addresses stand in brackets. In a tree it may be repeated: each line is a "
@@ -167,6 +168,29 @@ const struct config_key config_keys[] = {
          .help = "Waiting marks that a job keeps one by one; beyond that directories are marked as "
                  "a "
                  "whole. Bounds the memory."},
+        {"tls", ANYWHERE, JOB(tls), .type = CONFIG_BOOL, .preset = "no", .example = "yes",
+         .help = "Reach rsync daemons by TLS 1.2 or later, through stunnel, haproxy or another "
+                 "that "
+                 "ends TLS in front of them: port 874 unless the address names one. An address "
+                 "that begins with rsyncs:// does so anyway; ssh and local targets are not "
+                 "concerned. The server's certificate and its name are always verified."},
+        {"tls_name", ANYWHERE, JOB(tls_name), .type = CONFIG_STRING,
+         .example = "backup.example.net",
+         .help = "Host name or IP address that the server's certificate must be for, and that it "
+                 "is asked for (SNI), where it is not the host in the address."},
+        {"tls_ca", ANYWHERE, JOB(tls_ca), .type = CONFIG_PATH, .example = "/etc/lockstep/ca.pem",
+         .help = "PEM file with the certificates that are believed instead of the system's store: "
+                 "those of authorities, or a copy of the server's own."},
+        {"tls_cert", ANYWHERE, JOB(tls_cert), .type = CONFIG_PATH,
+         .example = "/etc/lockstep/client.pem",
+         .help = "PEM file with our own certificate, and those in between behind it, for a server "
+                 "that asks for one."},
+        {"tls_key", ANYWHERE, JOB(tls_key), .type = CONFIG_PATH,
+         .example = "/etc/lockstep/client.key",
+         .help = "PEM file with the private key of tls_cert, without a passphrase, owned by root "
+                 "or "
+                 "the user that lockstep runs as, not readable by everybody. Without it: in the "
+                 "file of tls_cert. These files are read for each session."},
         {"ssh_port", ANYWHERE, JOB(ssh_port), .type = CONFIG_COUNT, .preset = "0", .min = 1,
          .max = 65535, .example = "2222",
          .help = "Port for ssh. A port in the address wins. 0: what ssh's own configuration says."},

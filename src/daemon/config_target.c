@@ -14,8 +14,8 @@
 #include "base/mem.h"
 #include "base/path.h"
 
-static const char forms[] = "rsync://[user@]host[:port]/module/path, [user@]host::module/path, "
-                            "[user@]host:path or an absolute local path";
+static const char forms[] = "rsync://[user@]host[:port]/module/path (rsyncs:// for TLS), "
+                            "[user@]host::module/path, [user@]host:path or an absolute local path";
 
 const char *target_kind_word(enum target_kind kind)
 {
@@ -46,9 +46,20 @@ void target_copy(struct target *to, const struct target *from)
 	        .user = mem_strdup(from->user),
 	        .host = mem_strdup(from->host),
 	        .port = from->port,
+	        .port_given = from->port_given,
+	        .tls = from->tls,
 	        .module = mem_strdup(from->module),
 	        .path = mem_strdup(from->path),
 	};
+}
+
+void target_use_tls(struct target *t)
+{
+	if (t->kind != TARGET_RSYNCD)
+		return;
+	t->tls = true;
+	if (!t->port_given)
+		t->port = TARGET_TLS_PORT;
 }
 
 static bool same_text(const char *a, const char *b)
@@ -64,7 +75,8 @@ static bool same_host(const char *a, const char *b)
 bool target_equal(const struct target *a, const struct target *b)
 {
 	return a->kind == b->kind && same_text(a->user, b->user) && same_host(a->host, b->host) &&
-	       a->port == b->port && same_text(a->module, b->module) && same_text(a->path, b->path);
+	       a->port == b->port && a->tls == b->tls && same_text(a->module, b->module) &&
+	       same_text(a->path, b->path);
 }
 
 /* Equal, or one below the other, as text; "" contains everything. */
@@ -192,6 +204,7 @@ static int parse_port(struct target *t, struct bytes port, struct err *err)
 	if (n < 1 || n > 65535)
 		return err_set(err, EINVAL, "\"%s\" is no port (1 to 65535)", path_show(port));
 	t->port = (uint16_t)n;
+	t->port_given = true;
 	return 0;
 }
 
@@ -251,7 +264,7 @@ static int parse_ssh_path(struct target *t, const char *text, struct err *err)
 	return rc;
 }
 
-/* Behind "rsync://" or "ssh://". */
+/* Behind "rsync://", "rsyncs://" or "ssh://". */
 static int parse_url(struct target *t, const char *scheme, const char *rest, struct err *err)
 {
 	struct bytes authority = {rest, strcspn(rest, "/")};
@@ -360,6 +373,11 @@ static int parse(struct target *t, const char *text, struct err *err)
 		t->kind = TARGET_RSYNCD;
 		t->port = TARGET_RSYNCD_PORT;
 		return parse_url(t, "rsync", text + 8, err);
+	}
+	if (strncmp(text, "rsyncs://", 9) == 0) {
+		t->kind = TARGET_RSYNCD;
+		target_use_tls(t);
+		return parse_url(t, "rsyncs", text + 9, err);
 	}
 	if (strncmp(text, "ssh://", 6) == 0) {
 		t->kind = TARGET_SSH;

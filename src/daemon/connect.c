@@ -112,6 +112,7 @@ void connect_done(struct connect *c, enum session_kind kind)
 	if (!j)
 		return;
 	m.remote_exit = j->config->target.kind == TARGET_SSH;
+	m.tls = j->config->target.tls;
 	m.extras = c->extras;
 	m.path = connect_path(&j->config->target);
 	m.module = j->config->target.module;
@@ -129,6 +130,8 @@ void connect_done(struct connect *c, enum session_kind kind)
 	free(m.path);
 	mem_free_secret(m.password);
 	if (r < 0) {
+		if (c->child) /* it would wait for a session */
+			child_end(c->child);
 		connect_failed(c, r == -EAGAIN ? TROUBLE_LOCAL : TROUBLE_LOGIN, "%s", err.text);
 		return;
 	}
@@ -148,6 +151,7 @@ void connect_cancel_all(struct job *j)
 		if (c->child)
 			child_end(c->child);
 		connect_tcp_cancel(c);
+		connect_tls_cancel(c);
 		connect_free_if_over(c);
 	}
 }
@@ -157,7 +161,25 @@ static bool said(struct bytes text, const char *words)
 	return text.n && memmem(text.p, text.n, words, strlen(words));
 }
 
-/* ssh and rsync tell on their standard error what the socket only shows as an end of file. */
+/* By the words of ssh or rsync; `known` is what the worker takes it for. */
+static enum trouble connect_trouble(struct bytes errors, int64_t status, enum trouble known)
+{
+	if (said(errors, "Permission denied") || said(errors, "Host key verification failed"))
+		return TROUBLE_LOGIN;
+	if (said(errors, "ssh: ") || said(errors, "Connection"))
+		return TROUBLE_UNREACHABLE;
+	if (status == 127)
+		return TROUBLE_REFUSED;
+	if (said(errors, "No space left"))
+		return TROUBLE_FULL;
+	if (said(errors, "Read-only file system"))
+		return TROUBLE_READONLY;
+	if (said(errors, "change_dir") || said(errors, "mkdir"))
+		return TROUBLE_MISSING;
+	return known;
+}
+
+/* A child tells on its standard error what the socket only shows as an end of file. */
 static void connect_explain(struct connect *c, struct bytes errors, int64_t status)
 {
 	struct wire_gone *m = &c->gone;
@@ -165,18 +187,9 @@ static void connect_explain(struct connect *c, struct bytes errors, int64_t stat
 
 	if (!errors.n && status != 127)
 		return;
-	if (said(errors, "Permission denied") || said(errors, "Host key verification failed"))
-		m->trouble = TROUBLE_LOGIN;
-	else if (said(errors, "ssh: ") || said(errors, "Connection"))
-		m->trouble = TROUBLE_UNREACHABLE;
-	else if (status == 127)
-		m->trouble = TROUBLE_REFUSED;
-	else if (said(errors, "No space left"))
-		m->trouble = TROUBLE_FULL;
-	else if (said(errors, "Read-only file system"))
-		m->trouble = TROUBLE_READONLY;
-	else if (said(errors, "change_dir") || said(errors, "mkdir"))
-		m->trouble = TROUBLE_MISSING;
+	/* A relay that has brought a word of the server's knows no more of its kind. */
+	if (!c->job->config->target.tls)
+		m->trouble = (uint8_t)connect_trouble(errors, status, (enum trouble)m->trouble);
 	buf_init(&text, sizeof(c->gone_text) - 1);
 	if (m->text.n)
 		buf_printf(&text, "%.*s; ", (int)(m->text.n > 250 ? 250 : m->text.n), m->text.p);

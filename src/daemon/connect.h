@@ -20,12 +20,17 @@ struct connect {
 	uv_work_t work;
 	int fd;
 	unsigned handles;    /* requests and open handles */
-	struct child *child; /* ssh or rsync, as long as it runs */
+	struct child *child; /* ssh, rsync or a TLS relay, as long as it runs */
 	bool with_child, gone_known, polling, timing, resolving;
 	struct wire_gone gone; /* kept until the child has ended; texts below */
 	char gone_text[600], text[300];
 	char errors[400]; /* what the child wrote on standard error */
 	int64_t status;   /* its exit status */
+	struct connect_tls {
+		uv_poll_t poll;
+		uv_timer_t timer;
+		bool waiting; /* for the server's first word through the relay */
+	} tls;
 	struct connect_place {
 		char path[4096];
 		bool require_mount;
@@ -45,11 +50,13 @@ void connect_failed(struct connect *c, enum trouble t, const char *fmt, ...)
         __attribute__((format(printf, 3, 4)));
 void connect_handle_closed(struct connect *c);
 
-/* connect_tcp.c, connect_spawn.c */
+/* connect_tcp.c, connect_tls.c, connect_spawn.c */
 void connect_tcp(struct connect *c);
 void connect_ssh(struct connect *c);
 void connect_local(struct connect *c);
 void connect_tcp_cancel(struct connect *c);
+void connect_tls(struct connect *c); /* c->fd is connected to the server */
+void connect_tls_cancel(struct connect *c);
 /* The child of a session has ended. */
 void connect_child_ended(struct connect *c, struct bytes errors, int64_t status);
 

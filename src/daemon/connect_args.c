@@ -132,3 +132,32 @@ struct words connect_args(const struct config_job *job, enum session_class class
 	session_args_free(args);
 	return w;
 }
+
+struct tls_setup connect_tls_setup(const struct config_job *job, char **peer)
+{
+	const struct config_options *o = &job->options;
+	const struct target *t = &job->target;
+
+	*peer = mem_printf("%s port %u", t->host, t->port);
+	return (struct tls_setup){
+	        .peer = *peer,
+	        .name = o->tls_name ? o->tls_name : t->host,
+	        .ca = o->tls_ca,
+	        .cert = o->tls_cert,
+	        .key = o->tls_key,
+	};
+}
+
+struct words connect_relay_args(const struct config_job *job)
+{
+	autofree char *peer = NULL;
+	struct tls_setup s = connect_tls_setup(job, &peer);
+	const char *const args[] = {s.peer, s.name, s.ca, s.cert, s.key};
+	struct words w = {0};
+
+	words_add(&w, "/proc/self/exe");
+	words_add(&w, RELAY_ARGUMENT);
+	for (size_t i = 0; i < ARRAY_LEN(args); i++)
+		words_add(&w, args[i] ? args[i] : "");
+	return w;
+}

@@ -1,11 +1,13 @@
 /*
- * connect_args: the command lines that reach a target: `rsync --server` here, or through ssh.
+ * connect_args: the command lines that reach a target: `rsync --server` here, or through ssh; the
+ * relay to one behind TLS.
  */
 #ifndef DAEMON_CONNECT_ARGS_H
 #define DAEMON_CONNECT_ARGS_H
 
 #include "daemon/config.h"
 #include "rsync/session.h"
+#include "tls/relay.h"
 
 /* An argument vector, NULL-terminated once it has a word; words_done() frees all. */
 struct words {
@@ -19,6 +21,10 @@ void words_done(struct words *w);
  * remote side words are quoted for the shell that sshd starts there. */
 struct words connect_args(const struct config_job *job, enum session_class class,
                           const struct session_options *o);
+/* The relay that speaks TLS with the target; it gets its descriptors besides (tls/relay.h). */
+struct words connect_relay_args(const struct config_job *job);
+/* For the messages about it and the files it reads: *peer is "host port N", by malloc. */
+struct tls_setup connect_tls_setup(const struct config_job *job, char **peer);
 /* What all sessions of a job with these options have in common. The maps are those of *ret and
  * belong to the caller; NULL: none. */
 void connect_options(const struct config_options *o, struct session_options *ret, char **usermap,

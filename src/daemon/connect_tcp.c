@@ -49,7 +49,10 @@ static void tcp_connected(struct connect *c)
 	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	(void)setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 	tcp_close_handles(c);
-	connect_done(c, SESSION_DAEMON);
+	if (c->job->config->target.tls)
+		connect_tls(c);
+	else
+		connect_done(c, SESSION_DAEMON);
 }
 
 static void tcp_poll_closed(uv_handle_t *h)

@@ -8,6 +8,7 @@ from . import sandbox
 from .daemon import Lockstep
 from .net import BlackHole, Forwarder
 from .servers import KINDS, Local, Rsyncd, Sshd
+from .tls import Authority, TlsFront
 from .tree import assert_equal, diff, oracle, short
 
 
@@ -56,6 +57,12 @@ class Box:
 
     def forwarder(self, *a, **how):
         return self.own(Forwarder(*a, **how))
+
+    def authority(self, name="authority"):
+        return Authority(self.root, name)
+
+    def tls(self, *a, **how):
+        return self.own(TlsFront(*a, **how))
 
     def lockstep(self, src=None, targets=(), *, start=True, **how):
         ls = self.own(Lockstep(self, src, targets, **how))

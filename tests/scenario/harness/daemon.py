@@ -115,7 +115,13 @@ class Lockstep:
         return self.proc.pid
 
     def workers(self):
-        return [p for p in proc.children(self.pid) if proc.executable(p) == BINARY]
+        return self._own(b"--worker")
+
+    def relays(self):
+        return self._own(b"--tls-relay")
+
+    def _own(self, argument):
+        return [p for p in proc.children(self.pid) if proc.executable(p) == BINARY and argument in proc.cmdline(p)[1:2]]
 
     def receivers(self):
         """What it started to reach targets: `rsync --server` of local ones, ssh of remote ones."""

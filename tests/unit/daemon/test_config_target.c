@@ -27,6 +27,8 @@ static const struct good goods[] = {
         {"rsync://me@dom@b1/up", TARGET_RSYNCD, "me@dom", "b1", 873, "up", ""},
         {"rsync://[2001:db8::1]:12/m/p", TARGET_RSYNCD, NULL, "2001:db8::1", 12, "m", "p"},
         {"rsync://me@[fe80::1%eth0]/m", TARGET_RSYNCD, "me", "fe80::1%eth0", 873, "m", ""},
+        {"rsyncs://me@b1/up/a", TARGET_RSYNCD, "me", "b1", 874, "up", "a"},
+        {"rsyncs://b1:873/up", TARGET_RSYNCD, NULL, "b1", 873, "up", ""},
         {"b1::up", TARGET_RSYNCD, NULL, "b1", 873, "up", ""},
         {"me@b1::up/a/b", TARGET_RSYNCD, "me", "b1", 873, "up", "a/b"},
         {"[::1]::up/a", TARGET_RSYNCD, NULL, "::1", 873, "up", "a"},
@@ -63,6 +65,7 @@ static void parse_good_addresses_gives_their_parts(void **state)
 		same("host", t.host, g->host, g->text);
 		same("module", t.module, g->module, g->text);
 		same("path", t.path, g->path, g->text);
+		assert_int_equal(t.tls, strncmp(g->text, "rsyncs:", 7) == 0);
 		target_copy(&copy, &t);
 		assert_true(target_equal(&copy, &t));
 		target_done(&copy);
@@ -87,6 +90,7 @@ static const struct bad {
         {"rsync://me:secret@b1/up",
          "a password in the address is refused: write rsync://me@b1/up and put the password into a "
          "file of mode 0600, named by password_file"},
+        {"rsyncs://me:secret@b1/up", "write rsyncs://me@b1/up and put the password into a file"},
         {"rsync://b1", "the module is missing"},
         {"rsync://b1/", "the module is missing"},
         {"rsync:///up", "the host is missing"},
@@ -134,6 +138,37 @@ static void parse_bad_addresses_says_why(void **state)
 	}
 }
 
+static void use_tls_takes_its_port_unless_one_is_given(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned port;
+		bool tls;
+	} cases[] = {
+	        {"b1::up", 874, true},
+	        {"rsync://b1/up", 874, true},
+	        {"rsync://b1:873/up", 873, true},
+	        {"rsyncs://b1:8740/up", 8740, true},
+	        {"b1:/srv", 0, false},
+	        {"/srv", 0, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct target t, plain;
+		struct err err = {0};
+
+		assert_int_equal(target_parse(&t, cases[i].text, &err), 0);
+		target_copy(&plain, &t);
+		target_use_tls(&t);
+		assert_int_equal(t.port, cases[i].port);
+		assert_int_equal(t.tls, cases[i].tls);
+		assert_int_equal(target_equal(&plain, &t), plain.tls == t.tls);
+		target_done(&plain);
+		target_done(&t);
+	}
+}
+
 static bool overlap(const char *a, const char *b)
 {
 	struct target x, y;
@@ -172,6 +207,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(parse_good_addresses_gives_their_parts),
 	        cmocka_unit_test(parse_bad_addresses_says_why),
+	        cmocka_unit_test(use_tls_takes_its_port_unless_one_is_given),
 	        cmocka_unit_test(overlap_same_or_nested_place_is_found),
 	};
 
