@@ -77,6 +77,15 @@ static void store_close(struct store *base)
 	free(s);
 }
 
+/* LMDB leaves its data file open in every process that is started: in workers, ssh and rsync. */
+static void keep_from_children(MDB_env *env)
+{
+	int fd;
+
+	if (mdb_env_get_fd(env, &fd) == 0)
+		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
 /* Less address space where it is short (ulimit -v, 32 bits of it in a container). */
 static int open_env(MDB_env **ret, const char *path, struct err *err)
 {
@@ -93,6 +102,7 @@ static int open_env(MDB_env **ret, const char *path, struct err *err)
 		mdb_env_set_mapsize(env, map);
 		rc = mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NOTLS, 0600);
 		if (!rc) {
+			keep_from_children(env);
 			*ret = env;
 			return 0;
 		}

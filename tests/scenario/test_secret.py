@@ -27,6 +27,26 @@ def watch(ls, found):
                 pass
 
 
+def test_no_process_that_is_started_holds_a_file_of_the_state(box):
+    """A build that hands the ledger's descriptor on lets what parses a peer's bytes write into it, in spite of its sandbox."""
+    src, server, copy, remote = box.dir("src"), box.rsyncd(), box.local(), box.sshd()
+    ls = box.lockstep(src, [server, copy, remote])
+    box.fill(src, 20)
+    ls.settle(20)
+    held, names = [], set()
+    for pid in proc.descendants(ls.pid):
+        names.add(os.path.basename(proc.executable(pid)))
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                path = os.readlink(f"/proc/{pid}/fd/{fd}")
+            except OSError:
+                continue
+            if path.startswith(ls.state + "/"):
+                held.append((proc.cmdline(pid)[:2], path))
+    assert {"lockstep", "rsync", "ssh"} <= names
+    assert not held
+
+
 def files_with_it(root, but):
     found = []
     for d, _, names in os.walk(root):
