@@ -48,6 +48,10 @@ static char *bundle(enum session_class class, const struct session_options *o)
 		buf_add_u8(&b, 't');
 	if (o->perms && !del)
 		buf_add_u8(&b, 'p');
+	if (o->acls && !del)
+		buf_add_u8(&b, 'A');
+	if (o->xattrs && !del)
+		buf_add_u8(&b, 'X');
 	buf_add(&b, "rR", 2);
 	if (o->hard_links && !del)
 		buf_add_u8(&b, 'H');

@@ -180,23 +180,18 @@ static void put_content_fields(struct buf *out, const struct entry_writer *w,
 		buf_add_bytes(out, e->checksum);
 }
 
-void entry_put(struct buf *out, struct entry_writer *w, const struct session_entry *e,
-               const struct entry_role *role)
+/* The further names of an inode have these as well. */
+static uint32_t put_attrs(struct buf *out, const struct entry_writer *w,
+                          const struct session_entry *e)
 {
-	struct bytes name = e->path.n ? e->path : BYTES(".");
-	int64_t mtime_s;
-	uint32_t nsec, flags;
+	if (w->o->acls && !S_ISLNK(e->mode))
+		attrs_put_acls(w->attrs, out, e);
+	return w->o->xattrs ? attrs_put_xattrs(w->attrs, out, e) : ATTRS_SET_NONE;
+}
 
-	split_time(e->mtime_ns, &mtime_s, &nsec);
-	flags = flags_of(w, e, role, mtime_s, nsec);
-	put_name(out, w, name, flags, S_ISDIR(e->mode));
-	if (role->linked && role->first >= 0) {
-		codec_put_varint(out, (uint32_t)role->first);
-		/* All else is the first name's, at both ends. Which of its fields count as the
-		 * previous ones then differs between versions: start afresh. */
-		w->started = false;
-		return;
-	}
+static void put_fields(struct buf *out, struct entry_writer *w, const struct session_entry *e,
+                       uint32_t flags, int64_t mtime_s, uint32_t nsec)
+{
 	codec_put_varlong(out, (int64_t)(is_device(e->mode) ? 0 : e->size), 3);
 	if (!(flags & ENTRY_SAME_TIME))
 		codec_put_varlong(out, mtime_s, 4);
@@ -214,6 +209,27 @@ void entry_put(struct buf *out, struct entry_writer *w, const struct session_ent
 	w->uid = e->uid;
 	w->gid = e->gid;
 	w->mtime_s = mtime_s;
+}
+
+uint32_t entry_put(struct buf *out, struct entry_writer *w, const struct session_entry *e,
+                   const struct entry_role *role)
+{
+	struct bytes name = e->path.n ? e->path : BYTES(".");
+	int64_t mtime_s;
+	uint32_t nsec, flags;
+
+	split_time(e->mtime_ns, &mtime_s, &nsec);
+	flags = flags_of(w, e, role, mtime_s, nsec);
+	put_name(out, w, name, flags, S_ISDIR(e->mode));
+	if (role->linked && role->first >= 0) {
+		codec_put_varint(out, (uint32_t)role->first);
+		/* All else is the first name's, at both ends. Which of its fields count as the
+		 * previous ones then differs between versions: start afresh. */
+		w->started = false;
+	} else {
+		put_fields(out, w, e, flags, mtime_s, nsec);
+	}
+	return put_attrs(out, w, e);
 }
 
 void entry_put_end(struct buf *out, const struct entry_writer *w)

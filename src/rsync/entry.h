@@ -9,6 +9,7 @@
 #ifndef RSYNC_ENTRY_H
 #define RSYNC_ENTRY_H
 
+#include "rsync/attrs.h"
 #include "rsync/session.h"
 
 int entry_compare(struct bytes a, bool a_dir, struct bytes b, bool b_dir);
@@ -17,9 +18,10 @@ int entry_compare(struct bytes a, bool a_dir, struct bytes b, bool b_dir);
 struct entry_writer {
 	const struct session_options *o; /* as the session's class uses them */
 	int protocol;
-	bool varint_flags; /* COMPAT_VARINT */
-	bool checksums;    /* CHECKSUM class */
-	bool started;      /* there is a previous entry to be the same as */
+	bool varint_flags;          /* COMPAT_VARINT */
+	bool checksums;             /* CHECKSUM class */
+	struct attrs_tables *attrs; /* of lists with xattrs or acls */
+	bool started;               /* there is a previous entry to be the same as */
 	char name[4096];
 	size_t name_n;
 	uint32_t mode, uid, gid;
@@ -33,8 +35,9 @@ struct entry_role {
 	int32_t first;        /* place of the first name; -1: this is it */
 };
 
-void entry_put(struct buf *out, struct entry_writer *w, const struct session_entry *e,
-               const struct entry_role *role);
+/* The entry's set of extended attributes, ATTRS_SET_NONE where they are not listed. */
+uint32_t entry_put(struct buf *out, struct entry_writer *w, const struct session_entry *e,
+                   const struct entry_role *role);
 /* End of the list, without errors. */
 void entry_put_end(struct buf *out, const struct entry_writer *w);
 

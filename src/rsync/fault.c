@@ -13,6 +13,12 @@ static const struct phrase {
         {"chroot failed", SESSION_FAULT_MISSING}, {"module is read only", SESSION_FAULT_READONLY},
 };
 
+/* Of servers that were built without it. */
+static const struct {
+	const char *start, *option;
+} without[] = {{"ACLs are not supported on this server", "acls"},
+               {"extended attributes are not supported on this server", "xattrs"}};
+
 /* Known words count only where a sentence of rsync's begins: a file name further in may be
  * anything. */
 static bool skip(struct bytes *text, const char *prefix)
@@ -62,9 +68,16 @@ static enum session_fault fault_of_sentence(struct bytes text, char *option, siz
 	for (size_t i = 0; i < ARRAY_LEN(phrases); i++)
 		if (bytes_starts(text, bytes_of(phrases[i].start)))
 			return phrases[i].fault;
-	if (skip(&text, "The server is configured to refuse --")) {
+	if (skip(&text, "The server is configured to refuse --") ||
+	    skip(&text, "The server does not support --")) {
 		copy_option(text, option, size);
 		return SESSION_FAULT_REFUSED;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(without); i++) {
+		if (bytes_starts(text, bytes_of(without[i].start))) {
+			copy_option(bytes_of(without[i].option), option, size);
+			return SESSION_FAULT_REFUSED;
+		}
 	}
 	if (unknown_option(text, option, size))
 		return SESSION_FAULT_REFUSED;

@@ -43,7 +43,10 @@ static bool known_type(const struct session_options *o, uint32_t mode)
 static int check_entry(const struct session *s, const struct session_entry *e, struct err *err)
 {
 	bool dir = S_ISDIR(e->mode);
+	const char *fault = s->o.xattrs ? attrs_fault(e) : NULL;
 
+	if (fault)
+		return bad(err, e, fault);
 	if (!path_valid(e->path) || (!e->path.n && !dir))
 		return bad(err, e, "not a path that can be listed");
 	if (!known_type(&s->o, e->mode))
@@ -175,22 +178,25 @@ static struct entry_role role_of(const struct session *s, const struct session_e
 	return role;
 }
 
-static void put_entries(struct session *s, struct buf *out, const struct ordered *list, size_t n)
+/* Fills each entry's set of extended attributes. */
+static void put_entries(struct session *s, struct buf *out, const struct ordered *list, size_t n,
+                        uint32_t *sets)
 {
 	struct session_options o = s->o;
 	struct entry_writer w = {.o = &o,
 	                         .protocol = s->protocol,
 	                         .varint_flags = s->compat & COMPAT_VARINT,
-	                         .checksums = s->class == SESSION_CHECKSUM};
+	                         .checksums = s->class == SESSION_CHECKSUM,
+	                         .attrs = s->attrs};
 	autofree struct entry_role *roles = mem_array(n ? n : 1, sizeof(*roles));
 
 	if (s->class == SESSION_DELETE)
-		o.owner = o.group = false;
+		o.owner = o.group = o.xattrs = o.acls = false;
 	for (size_t i = 0; i < n; i++)
 		roles[i] = role_of(s, list[i].e);
 	find_links(s, list, n, roles);
 	for (size_t i = 0; i < n; i++)
-		entry_put(out, &w, list[i].e, &roles[i]);
+		sets[i] = entry_put(out, &w, list[i].e, &roles[i]);
 	entry_put_end(out, &w);
 }
 
@@ -222,9 +228,9 @@ static void put_ids(const struct session *s, struct buf *out)
 {
 	if (s->o.numeric_ids || s->class == SESSION_DELETE)
 		return;
-	if (s->o.owner)
+	if (s->o.owner || s->o.acls)
 		put_id_names(s, out, &s->users);
-	if (s->o.group)
+	if (s->o.group || s->o.acls)
 		put_id_names(s, out, &s->groups);
 }
 
@@ -263,14 +269,15 @@ void session_set_names(struct session *s, const struct session_id_name *users, s
 	keep_names(&s->groups, groups, ngroups);
 }
 
-static void remember(struct session *s, const struct ordered *list, size_t n)
+static void remember(struct session *s, const struct ordered *list, size_t n, const uint32_t *sets)
 {
 	s->listed = mem_array(n ? n : 1, sizeof(*s->listed));
 	s->place = mem_array(n ? n : 1, sizeof(*s->place));
 	s->nlisted = n;
 	for (size_t i = 0; i < n; i++) {
 		s->listed[i] = (struct listed){.caller = list[i].caller,
-		                               .regular = S_ISREG(list[i].e->mode)};
+		                               .regular = S_ISREG(list[i].e->mode),
+		                               .xattrs = sets[i]};
 		s->place[list[i].caller] = (uint32_t)i;
 	}
 }
@@ -298,16 +305,16 @@ int session_list(struct session *s, const struct session_entry *entries, size_t 
                  const struct session_risk *rules, size_t nrules, struct err *err)
 {
 	autofree struct ordered *list = NULL;
+	autofree uint32_t *sets = NULL;
 	struct buf out;
 	int rc = 0;
 
 	if (s->state != SESSION_READY)
 		return err_set(err, EINVAL, "the session is not ready for a list");
-	if (n && (s->o.xattrs || s->o.acls))
-		return err_set(err, ENOTSUP, "extended attributes and ACLs cannot be sent");
 	if (n > LIST_MAX || (nrules && !session_has_rules(s)))
 		return err_set(err, EINVAL, "not a list for this session");
 	list = mem_array(n ? n : 1, sizeof(*list));
+	sets = mem_array(n ? n : 1, sizeof(*sets));
 	rc = check_list(s, entries, n, list, rules, s->class == SESSION_DELETE ? nrules : 0, err);
 	if (rc < 0)
 		return rc;
@@ -317,13 +324,15 @@ int session_list(struct session *s, const struct session_entry *entries, size_t 
 	else if (session_has_rules(s))
 		rc = rules_put_protected(&out, rules, nrules, err);
 	if (rc == 0) {
-		put_entries(s, &out, list, n);
+		attrs_free(s->attrs);
+		s->attrs = s->o.xattrs || s->o.acls ? attrs_new() : NULL;
+		put_entries(s, &out, list, n, sets);
 		put_ids(s, &out);
 		if (out.overflowed)
 			rc = err_set(err, E2BIG, "the list is too long");
 	}
 	if (rc == 0) {
-		remember(s, list, n);
+		remember(s, list, n, sets);
 		s->list_at = s->out.total + mux_out_pending(&s->out).n;
 		mux_out_data(&s->out, buf_bytes(&out));
 		s->state = SESSION_SERVING;

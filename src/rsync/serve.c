@@ -12,6 +12,7 @@
 #define REQUESTS_MAX     2           /* of one entry: the normal one and one after a wrong digest */
 #define ITEMS_MAX        8           /* of one entry */
 #define DEL_STATS_FIELDS 5
+#define WANTED_BYTES_MAX (1u << 30)
 
 #define ITEM_BASIS_FOLLOWS 0x0800
 #define IO_ERROR_VANISHED  2
@@ -40,6 +41,7 @@ void task_free(struct task *t)
 	if (!t)
 		return;
 	sums_done(&t->sums);
+	free(t->wanted.places);
 	free((char *)(uintptr_t)t->xname.p);
 	free(t);
 }
@@ -63,6 +65,17 @@ void serve_drop_task(struct session *s)
 
 /* --- out --- */
 
+static void put_wanted(struct session *s, const struct task *t)
+{
+	struct buf b;
+
+	buf_init(&b, WANTED_BYTES_MAX);
+	attrs_put_wanted(s->attrs, s->listed[t->ndx].xattrs, &b, &t->wanted);
+	s->out.bytes.overflowed |= b.overflowed;
+	mux_out_data(&s->out, buf_bytes(&b));
+	buf_done(&b);
+}
+
 void serve_put_item(struct session *s, const struct task *t)
 {
 	struct buf b;
@@ -76,6 +89,8 @@ void serve_put_item(struct session *s, const struct task *t)
 		codec_put_vstring(&b, t->xname);
 	mux_out_data(&s->out, buf_bytes(&b));
 	buf_done(&b);
+	if (t->wanted.follow)
+		put_wanted(s, t);
 }
 
 static void closed(struct session *s)
@@ -173,6 +188,26 @@ static int check_item(struct session *s, int32_t ndx, bool transfer)
 	return 0;
 }
 
+/* Which extended attributes are wanted stands behind an item that says that they differ; of some
+ * receivers not where they have linked names themselves. */
+static bool has_wanted(const struct session *s, unsigned iflags)
+{
+	const unsigned linked = SESSION_ITEM_XNAME | SESSION_ITEM_LOCAL;
+
+	if (!s->o.xattrs || s->class == SESSION_DELETE || !(iflags & SESSION_ITEM_XATTR) ||
+	    dry_run(s))
+		return false;
+	return s->protocol < 31 || (s->compat & COMPAT_XATTRS_ALWAYS) ||
+	       (iflags & linked) != linked;
+}
+
+static int read_wanted(struct session *s, struct cursor *in, struct task *t)
+{
+	if (t->ndx < 0 || (size_t)t->ndx >= s->nlisted)
+		return -EPROTO;
+	return attrs_get_wanted(s->attrs, s->listed[t->ndx].xattrs, in, &t->wanted);
+}
+
 /* Reads what stands behind an index into *t; its xname is borrowed. */
 static int read_item(struct session *s, struct cursor *in, struct task *t, struct sum_head *head)
 {
@@ -182,6 +217,8 @@ static int read_item(struct session *s, struct cursor *in, struct task *t, struc
 		rc = codec_get_u8(in, &t->basis);
 	if (rc == 0 && (t->iflags & SESSION_ITEM_XNAME))
 		rc = codec_get_vstring(in, XNAME_MAX, &t->xname);
+	if (rc == 0 && has_wanted(s, t->iflags))
+		rc = read_wanted(s, in, t);
 	t->kind = TASK_ECHO;
 	if (rc == 0 && (t->iflags & SESSION_ITEM_TRANSFER) && !dry_run(s)) {
 		t->kind = TASK_REQUEST;
@@ -216,35 +253,47 @@ static void expect_sums(struct session *s, struct task *t, const struct sum_head
 	s->incoming = t;
 }
 
+/* An item that is complete: *t becomes the queue's, with its xname copied, or is left alone. */
+static int queue_item(struct session *s, struct task *t, const struct sum_head *head)
+{
+	struct task *kept;
+	int rc = check_item(s, t->ndx, t->iflags & SESSION_ITEM_TRANSFER);
+
+	if (rc == 0 && t->wanted.n &&
+	    attrs_note_wanted(s->attrs, s->listed[t->ndx].xattrs, &t->wanted) < 0)
+		rc = session_breach(s, "too many requests for one extended attribute");
+	if (rc < 0)
+		return rc;
+	if (t->kind == TASK_ECHO)
+		tell_item(s, t);
+	/* The receiver announces its end early, and may still link names to files that came late.
+	 * It listens for nothing but marks by then. */
+	if (t->kind == TASK_ECHO && s->dones >= DONE_DELAYED)
+		return 0;
+	kept = mem_alloc(sizeof(*kept));
+	*kept = *t;
+	t->wanted.places = NULL;
+	kept->late = s->dones >= DONE_REDO;
+	kept->xname.p = t->xname.n ? mem_dup(t->xname.p, t->xname.n) : NULL;
+	if (t->kind == TASK_REQUEST)
+		expect_sums(s, kept, head);
+	else
+		add_task(s, kept);
+	return 0;
+}
+
 static int take_item(struct session *s, struct cursor *in, int32_t ndx)
 {
 	struct task t = {.ndx = ndx};
 	struct sum_head head = {0};
-	struct task *kept;
 	int rc = read_item(s, in, &t, &head);
 
 	if (rc == -EPROTO)
-		return session_breach(s, "a malformed request");
-	if (rc < 0)
-		return rc;
-	rc = check_item(s, ndx, t.iflags & SESSION_ITEM_TRANSFER);
-	if (rc < 0)
-		return rc;
-	if (t.kind == TASK_ECHO)
-		tell_item(s, &t);
-	/* The receiver announces its end early, and may still link names to files that came late.
-	 * It listens for nothing but marks by then. */
-	if (t.kind == TASK_ECHO && s->dones >= DONE_DELAYED)
-		return 0;
-	kept = mem_alloc(sizeof(*kept));
-	*kept = t;
-	kept->late = s->dones >= DONE_REDO;
-	kept->xname.p = t.xname.n ? mem_dup(t.xname.p, t.xname.n) : NULL;
-	if (t.kind == TASK_REQUEST)
-		expect_sums(s, kept, &head);
-	else
-		add_task(s, kept);
-	return 0;
+		rc = session_breach(s, "a malformed request");
+	else if (rc == 0)
+		rc = queue_item(s, &t, &head);
+	free(t.wanted.places);
+	return rc;
 }
 
 static int take_index(struct session *s, struct cursor *in)

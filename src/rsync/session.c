@@ -78,6 +78,7 @@ void session_free(struct session *s)
 	event_queue_done(&s->events);
 	list_drop_names(s);
 	free(s->listed);
+	attrs_free(s->attrs);
 	free(s->place);
 	delta_free(s->delta);
 	free_tasks(s);

@@ -122,6 +122,23 @@ void session_sent(struct session *s, size_t n);
 void session_keepalive(struct session *s);
 
 /* --- the list --- */
+#define SESSION_XATTR_NAME_MAX  255
+#define SESSION_XATTR_VALUE_MAX 65536 /* Linux has no longer ones */
+struct session_xattr {
+	struct bytes name, value; /* the name with its namespace, without a NUL */
+};
+
+#define SESSION_ACL_NONE 0x80 /* there is no such entry */
+struct session_acl {
+	uint8_t user, group, mask, other; /* rwx bits or SESSION_ACL_NONE */
+	struct session_acl_name {
+		uint32_t id;
+		uint8_t access;
+		bool user; /* else a group */
+	} * names;         /* users first, then groups, each by id */
+	size_t names_n;
+};
+
 struct session_entry {
 	struct bytes path; /* relative; "" is sent as "." */
 	uint32_t mode, uid, gid, rdev_major, rdev_minor;
@@ -134,11 +151,17 @@ struct session_entry {
 	bool implied;             /* an ancestor that rides along */
 	struct bytes checksum;    /* CHECKSUM class: xxh128/md5... of the content,
 	                             session_checksum_size() bytes */
+	/* With xattrs: all that is kept, in the order of their names (bytes_compare). */
+	const struct session_xattr *xattrs;
+	size_t xattrs_n;
+	/* With acls: NULL for none, which is more than the mode says, or for a directory none that
+	 * is inherited. */
+	const struct session_acl *acl, *default_acl;
 };
 
 /* An entry of type IFDIR with an empty path is the target's root: its attributes are set. With
  * DELETE all entries are directories, and each risk's parent is one of them with content_dir set,
- * or another risk. xattrs and acls are not implemented: -ENOTSUP. Only READY. Entries in any order,
+ * or another risk. Only READY. Entries in any order,
  * no duplicates, each one's parent included ("" not needed): the session sorts; later calls and
  * events use the CALLER's indexes. `rules` (DELETE): paths at risk, `dir` says directory;
  * encoded as "R /path" and closed by "P *" always; with `extras` they are paths that are no extras,
@@ -194,6 +217,8 @@ enum session_item_flag {
 	SESSION_ITEM_PERMS = 0x10,
 	SESSION_ITEM_OWNER = 0x20,
 	SESSION_ITEM_GROUP = 0x40,
+	SESSION_ITEM_ACL = 0x80,
+	SESSION_ITEM_XATTR = 0x100,
 	SESSION_ITEM_XNAME = 0x1000,
 	SESSION_ITEM_NEW = 0x2000,   /* the target did not have the name */
 	SESSION_ITEM_LOCAL = 0x4000, /* made by the receiver itself: directory, link, special */

@@ -7,6 +7,7 @@
 #ifndef RSYNC_SESSION_INTERNAL_H
 #define RSYNC_SESSION_INTERNAL_H
 
+#include "rsync/attrs.h"
 #include "rsync/codec.h"
 #include "rsync/delta.h"
 #include "rsync/events.h"
@@ -22,6 +23,8 @@
 enum compat_flag {
 	COMPAT_INC_RECURSE = 0x01,
 	COMPAT_SAFE_LIST = 0x08,
+	COMPAT_XATTRS_ALWAYS =
+	        0x10, /* a list of those wanted follows where a name was linked, too */
 	COMPAT_SEED_FIRST = 0x20,
 	COMPAT_VARINT = 0x80,
 	COMPAT_ID0_NAMES = 0x100,
@@ -38,7 +41,8 @@ struct task {
 	uint8_t basis;
 	bool redo;
 	struct bytes xname; /* owned */
-	struct sums sums;   /* REQUEST; head.count 0: to be sent whole */
+	struct attrs_wanted wanted;
+	struct sums sums; /* REQUEST; head.count 0: to be sent whole */
 	struct task *next;
 };
 
@@ -53,6 +57,7 @@ struct listed {
 	uint32_t caller; /* the caller's index */
 	bool regular;
 	uint8_t requests, items;
+	uint32_t xattrs; /* its set, or ATTRS_SET_NONE */
 };
 
 struct session {
@@ -96,6 +101,7 @@ struct session {
 	struct listed *listed;
 	uint32_t *place; /* the caller's index -> that of the wire */
 	size_t nlisted;
+	struct attrs_tables *attrs; /* what was listed of them */
 
 	struct ndx_state ndx_in, ndx_out;
 	enum serve_step step;

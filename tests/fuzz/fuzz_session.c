@@ -1,7 +1,8 @@
 /*
  * Any bytes from a peer, while the caller's side of the session is driven as a worker would.
  *
- * The first byte chooses class, kind and protocol, the second the size of the feeds. In the mode
+ * The first byte chooses class, kind and protocol, the second the size of the feeds, and by its
+ * highest bit whether extended attributes and ACLs are listed. In the mode
  * "ready" the handshake is done honestly first, so that the rest of the input meets the framed
  * part.
  */
@@ -12,6 +13,11 @@
 #include "target.h"
 
 #define EVENTS_MAX 100000
+#define LONG_VALUE "user.a value of more than thirty-two bytes"
+#define BYTES_OF(literal)                                                                          \
+	{                                                                                          \
+		(literal), sizeof(literal) - 1                                                     \
+	}
 
 static const struct session_options options = {.perms = true,
                                                .owner = true,
@@ -42,12 +48,28 @@ static void answer(struct session *s, unsigned how)
 static void send_list(struct session *s, enum session_class class)
 {
 	static const char sum[16] = "";
+	static const struct session_xattr x[] = {
+	        {BYTES_OF(LONG_VALUE "1"), BYTES_OF(LONG_VALUE)},
+	        {BYTES_OF(LONG_VALUE "2"), BYTES_OF("short")},
+	        {BYTES_OF(LONG_VALUE "3"), BYTES_OF(LONG_VALUE "!")}};
 	struct session_entry e[] = {
 	        {.path = BYTES("d"),
 	         .mode = S_IFDIR | 0755,
-	         .content_dir = class == SESSION_DELETE},
-	        {.path = BYTES("d/f"), .mode = S_IFREG | 0644, .size = 3000, .link_group = 1},
-	        {.path = BYTES("g"), .mode = S_IFREG | 0644, .mtime_ns = -1, .link_group = 1},
+	         .content_dir = class == SESSION_DELETE,
+	         .xattrs = x,
+	         .xattrs_n = 1},
+	        {.path = BYTES("d/f"),
+	         .mode = S_IFREG | 0644,
+	         .size = 3000,
+	         .link_group = 1,
+	         .xattrs = x,
+	         .xattrs_n = ARRAY_LEN(x)},
+	        {.path = BYTES("g"),
+	         .mode = S_IFREG | 0644,
+	         .mtime_ns = -1,
+	         .link_group = 1,
+	         .xattrs = x,
+	         .xattrs_n = ARRAY_LEN(x)},
 	        {.path = BYTES("link"), .mode = S_IFLNK | 0777, .link_target = BYTES("d/f")},
 	        {.path = BYTES("fifo"), .mode = S_IFIFO | 0600},
 	};
@@ -93,6 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	o.compress = data[0] & 0x20;
 	o.inplace = data[0] & 0x10;
 	o.protocol_max = 30 + data[1] % 3;
+	o.xattrs = o.acls = data[1] & 0x80;
 	step = 1 + data[1] / 3;
 	s = session_new(kind, class, &o, "mod/", kind == SESSION_DAEMON ? &login : NULL);
 	if (data[0] & 0x80) {

@@ -93,6 +93,104 @@ static void item_outside_the_list_is_a_breach(void **state)
 	}
 }
 
+#define LONG "a value of more than thirty-two bytes"
+
+/* The same list; "a" has the long values 1 and 3 and the short one 2, "b" none. */
+static struct session *serving_xattrs(void)
+{
+	static const struct session_xattr x[] = {{{"user.1", 6}, {LONG, sizeof(LONG) - 1}},
+	                                         {{"user.2", 6}, {"short", 5}},
+	                                         {{"user.3", 6}, {LONG, sizeof(LONG) - 2}}};
+	struct session_options o = options;
+	struct session_entry e[] = {
+	        {.path = BYTES("d"), .mode = S_IFDIR | 0755},
+	        {.path = BYTES("a"), .mode = S_IFREG | 0644, .xattrs = x, .xattrs_n = ARRAY_LEN(x)},
+	        {.path = BYTES("b"), .mode = S_IFREG | 0644}};
+	struct session *s;
+	struct err err;
+
+	o.xattrs = true;
+	s = session_new(SESSION_PIPE, SESSION_QUICK, &o, "/x", NULL);
+	say(s, BYTES("\x1f\0\0\0\x81\xfe\3md5\1\2\3\4"));
+	assert_int_equal(session_list(s, e, ARRAY_LEN(e), NULL, 0, &err), 0);
+	session_sent(s, session_output(s).n);
+	return s;
+}
+
+static void wanted_attribute_that_was_not_listed_is_a_breach(void **state)
+{
+	static const struct bytes bad[] = {
+	        {"\1\0\1\2\0", 5},                      /* a short one */
+	        {"\1\0\1\4\0", 5},                      /* beyond */
+	        {"\1\0\1\1\xf0\xff\xff\xff\xff\0", 10}, /* before the first */
+	        {"\1\0\1\xf0\xff\xff\xff\x7f\0", 9},
+	        {"\1\0\1\1\2\xf0\xfe\xff\xff\xff\0", 11}, /* twice */
+	        {"\2\0\1\1\0", 5},                        /* of a file that has none */
+	        {"\3\0\1\1\0", 5},                        /* of a directory that has none */
+	        {"\4\0\1\0", 4},                          /* of an entry that was not listed */
+	        {"\xff\5\0\1\0", 5},
+	        {"\1\0\1\xff\xff\xff\xff\xff\xff", 9}, /* not a number */
+	        {"\1\0\xa1\2\0" HEAD0, 21},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct session *s = serving_xattrs();
+
+		say_data(s, bad[i]);
+		if (session_state(s) != SESSION_FAILED)
+			fail_msg("case %zu passed", i);
+		assert_breach(s);
+	}
+}
+
+static void wanted_attributes_are_echoed_with_their_item(void **state)
+{
+	static const char echo[] = "\1\0\1\1\45" LONG "\2\44a value of more than thirty-two byte\0";
+	struct session *s = serving_xattrs();
+	struct session_event ev;
+	struct bytes out;
+
+	(void)state;
+	say_data(s, BYTES("\1\0")); /* in pieces */
+	say_data(s, BYTES("\1\1\2"));
+	session_next(s, &ev);
+	assert_int_equal(ev.kind, SESSION_EV_NONE);
+	say_data(s, (struct bytes){"\0", 1});
+	session_next(s, &ev);
+	assert_int_equal(ev.kind, SESSION_EV_ITEM);
+	assert_int_equal(ev.flags, SESSION_ITEM_XATTR);
+	out = session_output(s);
+	assert_int_equal(out.n, 4 + sizeof(echo) - 1);
+	assert_memory_equal(out.p + 4, echo, sizeof(echo) - 1);
+	session_free(s);
+}
+
+/* An honest receiver asks once; one that multiplies what it is sent is stopped. */
+static void attribute_wanted_again_and_again_is_a_breach(void **state)
+{
+	struct session *s = serving_xattrs();
+
+	(void)state;
+	say_data(s, BYTES("\1\0\1\1\0"));
+	say_data(s, BYTES("\xfe\x80\0\0\0\0\1\1\0"));
+	assert_int_equal(session_state(s), SESSION_SERVING);
+	say_data(s, BYTES("\xfe\x80\0\0\0\0\1\1\0"));
+	assert_breach(s);
+}
+
+/* Without the option no such list follows, whatever the flags say. */
+static void attribute_flag_without_the_option_has_nothing_behind_it(void **state)
+{
+	struct session *s = serving();
+
+	(void)state;
+	say_data(s, BYTES("\1\0\1"));
+	say_data(s, BYTES("\1\0\x60"));
+	assert_int_equal(session_state(s), SESSION_SERVING);
+	session_free(s);
+}
+
 static void third_request_for_a_file_is_a_breach(void **state)
 {
 	struct session *s = serving();
@@ -486,6 +584,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(item_outside_the_list_is_a_breach),
+	        cmocka_unit_test(wanted_attribute_that_was_not_listed_is_a_breach),
+	        cmocka_unit_test(wanted_attributes_are_echoed_with_their_item),
+	        cmocka_unit_test(attribute_wanted_again_and_again_is_a_breach),
+	        cmocka_unit_test(attribute_flag_without_the_option_has_nothing_behind_it),
 	        cmocka_unit_test(third_request_for_a_file_is_a_breach),
 	        cmocka_unit_test(endless_items_of_a_file_are_a_breach),
 	        cmocka_unit_test(request_with_nothing_behind_it_is_handed_out),
