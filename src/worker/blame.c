@@ -165,6 +165,19 @@ static void add_trailing(struct blame *b, struct cargo *c, struct bytes text)
 	}
 }
 
+/* "...set_acl: acl_set_file_at(NAME, ACL_TYPE_ACCESS): ..." */
+static void add_acl(struct blame *b, struct cargo *c, struct bytes text)
+{
+	static const char tail[] = ", ACL_TYPE_";
+	const char *call = memmem(text.p, text.n, "et_acl: ", 8);
+	const char *end = memmem(text.p, text.n, tail, sizeof(tail) - 1);
+	const char *open =
+	        call && end && call < end ? memchr(call, '(', (size_t)(end - call)) : NULL;
+
+	if (open)
+		add_candidate(b, c, (struct bytes){open + 1, (size_t)(end - open - 1)});
+}
+
 static struct bytes without_newline(struct bytes text)
 {
 	if (text.n && text.p[text.n - 1] == '\n')
@@ -180,10 +193,12 @@ void blame_find(struct blame *ret, struct cargo *c, struct bytes text)
 	text = without_newline(text);
 	add_quoted(ret, c, text);
 	add_trailing(ret, c, text);
+	add_acl(ret, c, text);
 	buf_init(&plain, text.n + 1);
 	if (unescape(&plain, text)) {
 		add_quoted(ret, c, buf_bytes(&plain));
 		add_trailing(ret, c, buf_bytes(&plain));
+		add_acl(ret, c, buf_bytes(&plain));
 	}
 	buf_done(&plain);
 }
@@ -202,7 +217,26 @@ bool blame_attributes_only(struct bytes text)
 {
 	return contains(text, "failed to set times on ") ||
 	       contains(text, "failed to set permissions on ") || contains(text, "chown ") ||
-	       contains(text, "set_acl: ") || contains(text, "setxattr(");
+	       blame_attribute(text) != BLAME_NO_ATTRIBUTE;
+}
+
+enum blame_attribute blame_attribute(struct bytes text)
+{
+	static const char *const calls[] = {"set_acl: ", "setxattr(", "removexattr("};
+	static const char *const never[] = {"Operation not supported", "Operation not permitted",
+	                                    "Permission denied"};
+	bool about = false;
+
+	if (contains(text, "Missing abbreviated xattr value"))
+		return BLAME_MISSING;
+	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+		about = about || contains(text, calls[i]);
+	if (!about)
+		return BLAME_NO_ATTRIBUTE;
+	for (size_t i = 0; i < ARRAY_LEN(never); i++)
+		if (contains(text, never[i]))
+			return BLAME_NOT_KEPT;
+	return BLAME_MISSING;
 }
 
 struct part *blame_kept(struct cargo *c, struct bytes text)

@@ -23,6 +23,13 @@ void blame_find(struct blame *ret, struct cargo *c, struct bytes text);
 enum trouble blame_trouble(struct bytes text);
 /* The text is about attributes of a directory; what lies in it is not concerned. */
 bool blame_attributes_only(struct bytes text);
+/* What it means that an extended attribute or an ACL is not at the target as it was listed. */
+enum blame_attribute {
+	BLAME_NO_ATTRIBUTE, /* the text is about something else */
+	BLAME_NOT_KEPT,     /* the target cannot have it at all */
+	BLAME_MISSING,      /* it failed, and may work another time */
+};
+enum blame_attribute blame_attribute(struct bytes text);
 /* "cannot delete non-empty directory: NAME": the part, or NULL. */
 struct part *blame_kept(struct cargo *c, struct bytes text);
 /* Only follows another message and blames nobody. */

@@ -33,12 +33,18 @@ static void drop_answers(struct cargo *c)
 	c->answers_n = 0;
 }
 
+static void forget_words(struct part *part)
+{
+	free(part->text);
+	free(part->remark);
+}
+
 void cargo_free(struct cargo *c)
 {
 	if (!c)
 		return;
 	for (size_t i = 0; i < c->parts_n; i++)
-		free(c->parts[i].text);
+		forget_words(&c->parts[i]);
 	drop_answers(c);
 	free(c->parts);
 	free(c->answers);
@@ -130,6 +136,7 @@ static void keep_repeats(struct cargo *c, const struct part *part, enum wire_res
 
 void cargo_settle(struct cargo *c, struct part *part, enum wire_result result)
 {
+	struct bytes text = {part->text, part->text_n};
 	struct wire_result_item *answer;
 
 	if (part->settled || part->item == CARGO_NONE)
@@ -137,7 +144,9 @@ void cargo_settle(struct cargo *c, struct part *part, enum wire_result result)
 	part->settled = true;
 	c->unsettled--;
 	keep_repeats(c, part, result);
-	answer = add_answer(c, part->item, result, (struct bytes){part->text, part->text_n});
+	if (!part->text && (result == WIRE_ACKED || result == WIRE_MOVED))
+		text = bytes_of(part->remark);
+	answer = add_answer(c, part->item, result, text);
 	answer->flags = part->flags;
 	answer->trouble = result == WIRE_FAILED ? part->trouble : (uint8_t)TROUBLE_NONE;
 	if (part->kind != PART_DELETION && part->kind != PART_STAMP)
@@ -172,6 +181,12 @@ void cargo_blame(struct part *part, struct bytes text, enum trouble trouble)
 	part->text = (char *)own.p;
 	part->text_n = own.n;
 	part->trouble = (uint8_t)trouble;
+}
+
+void cargo_remark(struct part *part, struct bytes text)
+{
+	if (!part->remark)
+		part->remark = mem_dup(text.p, text.n);
 }
 
 void cargo_report(struct cargo *c, struct frame_out *out)

@@ -38,6 +38,7 @@ struct part {
 	bool differs;    /* compare: the target has it otherwise */
 	bool kept;       /* deletion: reported as not empty */
 	bool blocked;    /* an error names it that also concerns what lies below */
+	bool incomplete; /* an attribute did not arrive: not done, whatever confirms it */
 	uint16_t iflags; /* compare: all item flags so far */
 	uint64_t group;  /* hard-link group, 0: none */
 	bool hashed;     /* digest is that of the content that was sent last */
@@ -45,6 +46,7 @@ struct part {
 	struct fingerprint fp;
 	char *text; /* what the server said against it, NULL: nothing */
 	size_t text_n;
+	char *remark; /* which attribute is not kept, where it is confirmed all the same */
 };
 
 struct cargo {
@@ -52,6 +54,7 @@ struct cargo {
 	char *payload; /* what the batch's slices lie in */
 	int root_fd;
 	bool cross_mounts, no_ack;
+	bool xattrs, acls;       /* they are listed */
 	bool compare;            /* nothing is changed at the target: PROVEN or DISPROVED */
 	bool extras;             /* and what lies there besides is told */
 	struct repeats *repeats; /* borrowed; NULL: not kept */
@@ -87,6 +90,8 @@ void cargo_tell_context(struct cargo *c, struct part *part, bool moved);
 void cargo_tell_extra(struct cargo *c, struct bytes path, bool is_dir);
 /* Replaces what is remembered against a part. */
 void cargo_blame(struct part *part, struct bytes text, enum trouble trouble);
+/* The first one stays. */
+void cargo_remark(struct part *part, struct bytes text);
 /* Queues WIRE_REPORT frames with all answers. */
 void cargo_report(struct cargo *c, struct frame_out *out);
 

@@ -85,6 +85,8 @@ struct link *link_new(struct link_env *env, const struct wire_session *m, int fd
 	prepare_socket(l);
 	l->extras = options.extras =
 	        m->extras && (l->class == SESSION_COMPARE || l->class == SESSION_CHECKSUM);
+	l->xattrs = options.xattrs = options.xattrs && !m->no_xattrs;
+	l->acls = options.acls = options.acls && !m->no_acls;
 	l->session = session_new((enum session_kind)m->kind, l->class, &options,
 	                         m->path ? m->path : "", l->pipe ? NULL : &login);
 	return l;
@@ -433,6 +435,8 @@ void link_carry(struct link *l, struct cargo *c, int64_t now_ns)
 	c->no_ack = l->env->setup.options.no_ack;
 	c->compare = l->class == SESSION_COMPARE || l->class == SESSION_CHECKSUM;
 	c->extras = l->extras;
+	c->xattrs = l->xattrs && l->class != SESSION_DELETE;
+	c->acls = l->acls && l->class != SESSION_DELETE;
 	c->repeats = l->env->repeats;
 	l->state = LINK_CARRYING;
 	link_progress(l, now_ns);

@@ -49,6 +49,7 @@ struct link {
 	enum session_class class;
 	int fd; /* -1: closed, a zombie waits for its time */
 	bool tcp, pipe, indirect, extras;
+	bool xattrs, acls; /* are listed */
 	bool was_ready;
 	bool write_broken; /* the peer reads no more; what it said before may still come */
 	struct session *session;

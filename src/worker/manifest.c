@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "base/fd.h"
 #include "base/mem.h"
 #include "base/path.h"
 #include "worker/walk.h"
@@ -23,6 +24,7 @@ struct lister {
 	struct walk walk;
 	struct bytes stamp_dir; /* the stamps' directory once it is listed; p NULL before */
 	size_t wanted;          /* parts that are items: without any, nothing has to be sent */
+	struct fileattr_reader *reader; /* NULL: extended attributes and ACLs are not listed */
 };
 
 enum wire_result manifest_errno_result(int error)
@@ -97,10 +99,28 @@ static void take_fingerprint(struct lister *l, struct part *part, const struct s
 		part->flags |= WIRE_RACY;
 }
 
+/* Gives attributes to an entry, and to the list. */
+static void add_attrs(struct lister *l, struct session_entry *entry, struct fileattr *a)
+{
+	entry->xattrs = a->xattrs;
+	entry->xattrs_n = a->xattrs_n;
+	entry->acl = a->has_acl ? &a->acl : NULL;
+	entry->default_acl = a->has_default ? &a->default_acl : NULL;
+	a->next = l->list->attrs;
+	l->list->attrs = a;
+	l->list->attr_bytes += a->bytes;
+}
+
+static struct fileattr *read_attrs_of(struct lister *l, int fd, mode_t mode)
+{
+	return fileattr_read(l->reader, fd, mode, l->cargo->xattrs, l->cargo->acls);
+}
+
 /* An ancestor's part and entry: as it is, or a stand-in where the source has none. */
 static void list_ancestor(struct lister *l, size_t depth)
 {
 	struct walk_level *level = &l->walk.levels[depth];
+	struct session_entry *entry;
 	struct stat st;
 	int fd = walk_level_fd(&l->walk, depth);
 	bool there = fd >= 0 && fstatat(fd, "", &st, AT_EMPTY_PATH) == 0;
@@ -112,7 +132,10 @@ static void list_ancestor(struct lister *l, size_t depth)
 		take_fingerprint(l, part, &st);
 	else
 		part->fp = (struct fingerprint){.mode = VIRTUAL_DIR};
-	add_entry(l, part)->implied = true;
+	entry = add_entry(l, part);
+	entry->implied = true;
+	if (there && l->reader)
+		add_attrs(l, entry, read_attrs_of(l, fd, st.st_mode));
 }
 
 /* Opens the way to `dir`. A directory that is itself an item was listed directly before. */
@@ -178,6 +201,43 @@ static int read_link(struct lister *l, struct part *part, struct bytes name, str
 	return 0;
 }
 
+/* Extended attributes and ACLs, between two equal looks at the very same file (I3). */
+static int read_attrs(struct lister *l, struct part *part, struct bytes name, struct fileattr **ret)
+{
+	int dir = walk_fd(&l->walk);
+	autoclose int own = dir < 0 || !name.n ? -1
+	                                       : fd_open_beneath(dir, name, O_PATH | O_NOFOLLOW,
+	                                                         l->setup->cross_mounts);
+	int fd = name.n && dir >= 0 ? own : dir;
+
+	for (int i = 0; fd >= 0 && i < LINK_TRIES; i++) {
+		struct fingerprint before = part->fp;
+		struct stat st;
+
+		fileattr_free(*ret);
+		*ret = read_attrs_of(l, fd, before.mode);
+		if (fstat(fd, &st))
+			return -errno;
+		if (((st.st_mode ^ before.mode) & S_IFMT) || st.st_ino != before.ino ||
+		    st.st_dev != before.dev)
+			return -ENOENT;
+		part->flags &= (uint8_t)~WIRE_RACY;
+		take_fingerprint(l, part, &st);
+		if (!fingerprint_moved(&before, &part->fp))
+			return 0;
+	}
+	part->moved = true;
+	return fd < 0 ? fd : 0;
+}
+
+/* The list has no room for these attributes. It always has for those of a further name of an inode,
+ * which must not be left behind (I6), and where nothing is sent later. */
+static bool is_full(const struct lister *l, const struct part *part, const struct fileattr *a)
+{
+	return l->wanted && !l->cargo->compare && (S_ISDIR(part->fp.mode) || part->fp.nlink == 1) &&
+	       l->list->attr_bytes + a->bytes > MANIFEST_ATTR_BYTES_MAX;
+}
+
 /* Kinds that the job does not keep: the receiver would skip them without a word. */
 static const char *not_kept(const struct session_options *o, mode_t mode)
 {
@@ -188,31 +248,56 @@ static const char *not_kept(const struct session_options *o, mode_t mode)
 	return NULL;
 }
 
+/* What is there now, in full; target and attributes are the caller's to free. */
+static int look_at_item(struct lister *l, const struct wire_item *item, struct part *part,
+                        struct stat *st, struct bytes *target, struct fileattr **attrs)
+{
+	struct bytes name = path_name(item->path);
+	int r = walk_look(&l->walk, name, st);
+
+	if (r == 0 &&
+	    (S_ISDIR(st->st_mode) != !!(item->flags & WIRE_ITEM_DIR) || S_ISSOCK(st->st_mode)))
+		r = -ENOENT;
+	if (r < 0)
+		return r;
+	take_fingerprint(l, part, st);
+	if (S_ISLNK(st->st_mode))
+		r = read_link(l, part, name, target);
+	if (r == 0 && l->reader)
+		r = read_attrs(l, part, name, attrs);
+	return r;
+}
+
+/* Why it is not listed: true, and the item is answered. */
+static bool turn_away(struct lister *l, uint32_t index, int r, const struct part *part,
+                      const struct stat *st, const struct fileattr *attrs)
+{
+	const char *why = r == 0 ? not_kept(&l->setup->options, st->st_mode) : NULL;
+
+	if (why)
+		cargo_answer(l->cargo, index, WIRE_FAILED, bytes_of(why));
+	else if (r < 0)
+		answer_errno(l, index, -r);
+	else if (attrs && is_full(l, part, attrs))
+		cargo_answer(l->cargo, index, WIRE_UNSENT, (struct bytes){0});
+	else
+		return false;
+	return true;
+}
+
 static void list_present(struct lister *l, uint32_t index)
 {
 	const struct wire_item *item = &l->cargo->batch.items[index];
-	struct bytes name = path_name(item->path), target = {0};
+	struct bytes target = {0};
+	struct fileattr *attrs = NULL;
 	struct session_entry *entry;
 	struct part *part, fresh = {0};
 	struct stat st;
-	const char *why;
-	int r = walk_look(&l->walk, name, &st);
+	int r = look_at_item(l, item, &fresh, &st, &target, &attrs);
 
-	if (r == 0 &&
-	    (S_ISDIR(st.st_mode) != !!(item->flags & WIRE_ITEM_DIR) || S_ISSOCK(st.st_mode)))
-		r = -ENOENT;
-	if (r == 0) {
-		take_fingerprint(l, &fresh, &st);
-		if (S_ISLNK(st.st_mode))
-			r = read_link(l, &fresh, name, &target);
-	}
-	why = r == 0 ? not_kept(&l->setup->options, st.st_mode) : NULL;
-	if (r < 0 || why) {
-		if (why)
-			cargo_answer(l->cargo, index, WIRE_FAILED, bytes_of(why));
-		else
-			answer_errno(l, index, -r);
+	if (turn_away(l, index, r, &fresh, &st, attrs)) {
 		free((char *)target.p);
+		fileattr_free(attrs);
 		return;
 	}
 	if (item->path.n)
@@ -231,6 +316,11 @@ static void list_present(struct lister *l, uint32_t index)
 		entry->rdev_major = major(st.st_rdev);
 		entry->rdev_minor = minor(st.st_rdev);
 	}
+	if (!attrs)
+		return;
+	if (attrs->trouble)
+		cargo_remark(part, bytes_of(attrs->trouble));
+	add_attrs(l, entry, attrs);
 }
 
 /* Deleted by this very list. What is spared protects all that is in it. */
@@ -415,6 +505,8 @@ void manifest_build(struct manifest *ret, struct cargo *c, const struct wire_set
 	for (size_t i = 0; i < n; i++)
 		order[i] = (uint32_t)i;
 	qsort_r(order, n, sizeof(*order), compare_items, c->batch.items);
+	if (c->xattrs || c->acls)
+		l.reader = fileattr_reader_new();
 	walk_init(&l.walk, c->root_fd, setup->cross_mounts);
 	for (size_t i = 0; i < n; i++) {
 		if (i && bytes_equal(items[order[i]].path, items[order[i - 1]].path))
@@ -423,6 +515,7 @@ void manifest_build(struct manifest *ret, struct cargo *c, const struct wire_set
 			list_item(&l, order[i]);
 	}
 	walk_done(&l.walk);
+	fileattr_reader_free(l.reader);
 	if (!l.wanted) {
 		ret->count = 0;
 		return;
@@ -438,6 +531,12 @@ void manifest_done(struct manifest *l)
 	for (size_t i = 0; i < l->count; i++) {
 		free((char *)l->entries[i].link_target.p);
 		free((char *)l->entries[i].checksum.p);
+	}
+	while (l->attrs) {
+		struct fileattr *a = l->attrs;
+
+		l->attrs = a->next;
+		fileattr_free(a);
 	}
 	free(l->entries);
 	free(l->rules);

@@ -9,12 +9,18 @@
 #define WORKER_MANIFEST_H
 
 #include "worker/cargo.h"
+#include "worker/fileattr.h"
+
+/* Of extended attributes in one list: what is beyond is answered UNSENT. */
+#define MANIFEST_ATTR_BYTES_MAX (64u << 20)
 
 struct manifest {
 	struct session_entry *entries; /* link targets and checksums are owned */
 	size_t count, cap;
 	struct session_risk *rules;
 	size_t rules_n;
+	struct fileattr *attrs; /* of all entries */
+	size_t attr_bytes;
 };
 
 /* Fills the parts of the cargo (fresh from cargo_new) and the list. Stamps are judged racy against

@@ -126,7 +126,8 @@ static size_t name_ids(struct id_table *t, lookup_fn *lookup, uint32_t *ids, siz
 {
 	size_t different = 0, named = 0;
 
-	qsort(ids, n, sizeof(*ids), compare_ids);
+	if (n)
+		qsort(ids, n, sizeof(*ids), compare_ids);
 	for (size_t i = 0; i < n && different < IDS_MAX; i++) {
 		const char *name;
 
@@ -140,30 +141,66 @@ static size_t name_ids(struct id_table *t, lookup_fn *lookup, uint32_t *ids, siz
 	return named;
 }
 
+/* Ids of one kind as they stand in the list. */
+struct listed_ids {
+	uint32_t *p;
+	size_t n, cap;
+};
+
+static void add_id(struct listed_ids *ids, uint32_t id)
+{
+	if (ids->n == ids->cap) {
+		ids->cap = ids->cap ? 2 * ids->cap : 64;
+		ids->p = mem_realloc(ids->p, ids->cap, sizeof(*ids->p));
+	}
+	ids->p[ids->n++] = id;
+}
+
+static void add_acl(struct listed_ids *ids, const struct session_acl *acl, bool users)
+{
+	for (size_t i = 0; acl && i < acl->names_n; i++)
+		if (acl->names[i].user == users)
+			add_id(ids, acl->names[i].id);
+}
+
+static struct listed_ids list_ids(const struct manifest *list, bool users, bool owners)
+{
+	struct listed_ids ids = {0};
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct session_entry *e = &list->entries[i];
+
+		if (owners)
+			add_id(&ids, users ? e->uid : e->gid);
+		add_acl(&ids, e->acl, users);
+		add_acl(&ids, e->default_acl, users);
+	}
+	return ids;
+}
+
 void names_tell(struct names *n, struct session *s, const struct wire_setup *setup,
                 const struct manifest *list, int64_t now_ns)
 {
-	bool owners = setup->options.owner && !setup->map_uid;
-	bool groups_too = setup->options.group && !setup->map_gid;
-	autofree uint32_t *ids = NULL;
+	const struct session_options *o = &setup->options;
+	bool owners = o->owner && !setup->map_uid, groups_too = o->group && !setup->map_gid;
 	autofree struct session_id_name *users = NULL, *groups = NULL;
+	struct listed_ids uids, gids;
 	size_t nusers, ngroups;
 
-	if (setup->options.numeric_ids || !(owners || groups_too) || !list->count)
+	if (o->numeric_ids || !(owners || groups_too || o->acls) || !list->count)
 		return;
 	if (now_ns - n->asked_ns > KEEP_NS || n->users.n + n->groups.n > KNOWN_MAX) {
 		table_clear(&n->users);
 		table_clear(&n->groups);
 		n->asked_ns = now_ns;
 	}
-	ids = mem_array(list->count, sizeof(*ids));
+	uids = list_ids(list, true, owners);
+	gids = list_ids(list, false, groups_too);
 	users = mem_array(IDS_MAX, sizeof(*users));
 	groups = mem_array(IDS_MAX, sizeof(*groups));
-	for (size_t i = 0; i < list->count; i++)
-		ids[i] = list->entries[i].uid;
-	nusers = owners ? name_ids(&n->users, lookup_user, ids, list->count, users) : 0;
-	for (size_t i = 0; i < list->count; i++)
-		ids[i] = list->entries[i].gid;
-	ngroups = groups_too ? name_ids(&n->groups, lookup_group, ids, list->count, groups) : 0;
+	nusers = name_ids(&n->users, lookup_user, uids.p, uids.n, users);
+	ngroups = name_ids(&n->groups, lookup_group, gids.p, gids.n, groups);
 	session_set_names(s, users, nusers, groups, ngroups);
+	free(uids.p);
+	free(gids.p);
 }

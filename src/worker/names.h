@@ -15,8 +15,8 @@ struct names;
 /* Asks the user database once, so that whatever it loads and opens is there before the sandbox. */
 struct names *names_new(void);
 void names_free(struct names *n);
-/* Hands the session (READY) the names of all owners and groups in the list. Ids that were given as
- * numbers (chown) stay numbers. */
+/* Hands the session (READY) the names of all owners and groups in the list, and of those in ACLs.
+ * Owners that were given as numbers (chown) stay numbers. */
 void names_tell(struct names *n, struct session *s, const struct wire_setup *setup,
                 const struct manifest *list, int64_t now_ns);
 

@@ -11,12 +11,23 @@
 
 #define ITEM_DIFFERS                                                                               \
 	(SESSION_ITEM_CHANGE | SESSION_ITEM_SIZE | SESSION_ITEM_TIME | SESSION_ITEM_PERMS |        \
-	 SESSION_ITEM_OWNER | SESSION_ITEM_GROUP | SESSION_ITEM_NEW | SESSION_ITEM_LOCAL |         \
-	 SESSION_ITEM_TRANSFER)
+	 SESSION_ITEM_OWNER | SESSION_ITEM_GROUP | SESSION_ITEM_ACL | SESSION_ITEM_XATTR |         \
+	 SESSION_ITEM_NEW | SESSION_ITEM_LOCAL | SESSION_ITEM_TRANSFER)
 
 static void confirm(struct cargo *c, struct part *part)
 {
-	cargo_settle(c, part, part->moved ? WIRE_MOVED : WIRE_ACKED);
+	if (part->incomplete)
+		cargo_settle(c, part, WIRE_FAILED);
+	else
+		cargo_settle(c, part, part->moved ? WIRE_MOVED : WIRE_ACKED);
+}
+
+/* The receiver confirms what it finds up to date, or makes by itself, before it has asked for the
+ * extended attributes that differ: only its end says that it has those, too (I9). Those of a file
+ * whose content was sent came with it. */
+static bool is_early(const struct cargo *c, const struct part *part)
+{
+	return c->xattrs && !(part->flags & WIRE_DATA_SENT);
 }
 
 void verdict_item(struct cargo *c, struct part *part, unsigned iflags)
@@ -28,7 +39,7 @@ void verdict_item(struct cargo *c, struct part *part, unsigned iflags)
 	if (iflags & ITEM_DIFFERS)
 		part->differs = true;
 	part->iflags |= (uint16_t)iflags;
-	if (part->success)
+	if (part->success && !is_early(c, part))
 		confirm(c, part);
 }
 
@@ -42,7 +53,8 @@ void verdict_success(struct cargo *c, struct part *part)
 {
 	if (part->kind == PART_STAMP)
 		cargo_settle(c, part, part->serve ? WIRE_ACKED : WIRE_PROVEN);
-	else if (part->kind == PART_FILE && S_ISREG(part->fp.mode) && !part->group)
+	else if (part->kind == PART_FILE && S_ISREG(part->fp.mode) && !part->group &&
+	         !is_early(c, part))
 		confirm(c, part);
 	else if (part->kind == PART_FILE)
 		part->success = true; /* overtakes the item, which says whether the name was new */
@@ -59,6 +71,26 @@ static struct bytes trimmed(struct bytes s)
 	while (s.n && (s.p[s.n - 1] == '\n' || s.p[s.n - 1] == '\r'))
 		s.n--;
 	return s;
+}
+
+static void blame_part(struct part *part, struct bytes text)
+{
+	switch (blame_attribute(text)) {
+	case BLAME_NOT_KEPT:
+		cargo_remark(part, text);
+		return;
+	case BLAME_MISSING:
+		/* No room for an attribute is no word about room for content. */
+		cargo_blame(part, text, TROUBLE_NONE);
+		part->incomplete = true;
+		return;
+	case BLAME_NO_ATTRIBUTE:
+		cargo_blame(part, text, blame_trouble(text));
+		part->kept = false;
+		if (!blame_attributes_only(text))
+			part->blocked = true;
+		return;
+	}
 }
 
 bool verdict_message(struct cargo *c, enum session_level level, struct bytes text,
@@ -85,12 +117,8 @@ bool verdict_message(struct cargo *c, enum session_level level, struct bytes tex
 	if (blame_is_echo(text))
 		return false;
 	blame_find(ret, c, text);
-	for (size_t i = 0; i < ret->n; i++) {
-		cargo_blame(ret->parts[i], text, blame_trouble(text));
-		ret->parts[i]->kept = false;
-		if (!attributes)
-			ret->parts[i]->blocked = true;
-	}
+	for (size_t i = 0; i < ret->n; i++)
+		blame_part(ret->parts[i], text);
 	if (ret->n == 0 && !c->complaint)
 		remember(&c->complaint, text);
 	return !attributes;
@@ -147,7 +175,9 @@ static void describe(struct part *part)
 	             {SESSION_ITEM_TIME, "time"},
 	             {SESSION_ITEM_PERMS, "mode"},
 	             {SESSION_ITEM_OWNER, "owner"},
-	             {SESSION_ITEM_GROUP, "group"}};
+	             {SESSION_ITEM_GROUP, "group"},
+	             {SESSION_ITEM_ACL, "ACL"},
+	             {SESSION_ITEM_XATTR, "extended attributes"}};
 	struct buf b;
 
 	buf_init(&b, 64);
@@ -218,7 +248,7 @@ static void settle_file(struct cargo *c, struct part *part, bool closed)
 }
 
 /* Whether a directory's attributes have moved since it was listed. */
-static bool dir_moved(struct walk *w, const struct part *part)
+static bool dir_moved(const struct cargo *c, struct walk *w, const struct part *part)
 {
 	struct fingerprint now;
 	struct stat st;
@@ -226,7 +256,10 @@ static bool dir_moved(struct walk *w, const struct part *part)
 	if (walk_stat(w, part->path, &st))
 		return true;
 	fingerprint_of(&now, &st);
-	return fingerprint_compare(&part->fp, &now) != FP_SAME;
+	/* Nothing else tells of an attribute that was set. */
+	if ((c->xattrs || c->acls) && part->fp.ctime_ns != now.ctime_ns)
+		return true;
+	return part->moved || fingerprint_compare(&part->fp, &now) != FP_SAME;
 }
 
 static void settle_at_phase(struct cargo *c, struct part *part, struct walk *w, const char *why)
@@ -244,7 +277,7 @@ static void settle_at_phase(struct cargo *c, struct part *part, struct walk *w, 
 		if (part->text || why)
 			fail(c, part, why);
 		else
-			cargo_settle(c, part, dir_moved(w, part) ? WIRE_MOVED : WIRE_ACKED);
+			cargo_settle(c, part, dir_moved(c, w, part) ? WIRE_MOVED : WIRE_ACKED);
 		break;
 	case PART_DELETION:
 		if (part->kept)
@@ -256,7 +289,7 @@ static void settle_at_phase(struct cargo *c, struct part *part, struct walk *w, 
 		break;
 	case PART_CONTEXT:
 		if (!part->text && !why)
-			cargo_tell_context(c, part, dir_moved(w, part));
+			cargo_tell_context(c, part, dir_moved(c, w, part));
 		break;
 	case PART_SCAFFOLD:
 		break;
@@ -306,7 +339,7 @@ void verdict_end(struct cargo *c, bool begun)
 
 		if (!begun)
 			cargo_settle(c, part, WIRE_UNSENT);
-		else if (part->success)
+		else if (part->success && !is_early(c, part))
 			confirm(c, part);
 		else
 			cargo_settle(c, part,

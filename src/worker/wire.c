@@ -174,6 +174,8 @@ void wire_put_session(struct buf *out, const struct wire_session *m)
 	buf_add_u8(out, m->tls);
 	buf_add_u8(out, m->remote_exit);
 	buf_add_u8(out, m->extras);
+	buf_add_u8(out, m->no_xattrs);
+	buf_add_u8(out, m->no_acls);
 	put_string(out, m->path);
 	put_string(out, m->module);
 	put_string(out, m->user);
@@ -191,6 +193,8 @@ int wire_get_session(struct bytes payload, struct wire_session *ret)
 	ret->tls = get_bool(&c);
 	ret->remote_exit = get_bool(&c);
 	ret->extras = get_bool(&c);
+	ret->no_xattrs = get_bool(&c);
+	ret->no_acls = get_bool(&c);
 	ret->path = get_string(&c);
 	ret->module = get_string(&c);
 	ret->user = get_string(&c);

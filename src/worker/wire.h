@@ -54,6 +54,7 @@ struct wire_session {
 	             peer (I13) */
 	bool remote_exit; /* reached through ssh: end of file is ssh's, not the server's (I13) */
 	bool extras;      /* session_options.extras, of this session only */
+	bool no_xattrs, no_acls; /* the target refuses them: not in this session */
 	char *path, *module, *user,
 	        *password; /* owned by whoever decoded; password freed by mem_free_secret */
 };

@@ -84,6 +84,7 @@ static void session_round_trip_tells_null_from_empty(void **state)
 	                         .class = SESSION_DELETE,
 	                         .remote_exit = true,
 	                         .extras = true,
+	                         .no_acls = true,
 	                         .path = "m/x/",
 	                         .module = "m",
 	                         .user = "",
@@ -98,6 +99,7 @@ static void session_round_trip_tells_null_from_empty(void **state)
 	assert_int_equal(got.id, 5);
 	assert_int_equal(got.class, SESSION_DELETE);
 	assert_true(got.remote_exit && got.extras && !got.tls);
+	assert_true(got.no_acls && !got.no_xattrs);
 	assert_string_equal(got.path, "m/x/");
 	assert_string_equal(got.user, "");
 	assert_string_equal(got.password, "secret");

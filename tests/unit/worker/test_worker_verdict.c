@@ -357,6 +357,80 @@ static void moved_file_is_never_acked(void **state)
 	}
 }
 
+/* What is up to date is confirmed before the receiver has what it wants of its attributes. */
+static void success_without_content_waits_for_the_end_where_attributes_are_kept(void **state)
+{
+	static const char *const paths[] = {"a", "b", "c"};
+	static const enum part_kind kinds[] = {PART_FILE, PART_FILE, PART_FILE};
+	struct cargo *c;
+
+	(void)state;
+	for (int broken = 0; broken < 2; broken++) {
+		c = make(paths, kinds, 3);
+		c->xattrs = true;
+		c->parts[1].flags |= WIRE_DATA_SENT;
+		verdict_success(c, &c->parts[0]);
+		verdict_success(c, &c->parts[1]);
+		assert_int_equal(c->answers_n, 1);
+		assert_int_equal(result_of(c, 1), WIRE_ACKED);
+		verdict_item(c, &c->parts[0], SESSION_ITEM_XATTR);
+		verdict_item(c, &c->parts[2], SESSION_ITEM_XATTR | SESSION_ITEM_LOCAL);
+		verdict_success(c, &c->parts[2]);
+		assert_int_equal(c->answers_n, 1);
+		if (broken)
+			verdict_end(c, true);
+		else
+			verdict_phase(c);
+		assert_int_equal(result_of(c, 0), broken ? WIRE_UNKNOWN : WIRE_ACKED);
+		assert_int_equal(result_of(c, 2), broken ? WIRE_UNKNOWN : WIRE_ACKED);
+		cargo_free(c);
+	}
+}
+
+static void attribute_that_did_not_arrive_is_no_success(void **state)
+{
+	static const char *const paths[] = {"d", "d/a", "d/b"};
+	static const enum part_kind kinds[] = {PART_DIR, PART_FILE, PART_FILE};
+	struct cargo *c = make(paths, kinds, 3);
+
+	(void)state;
+	c->xattrs = true;
+	c->parts[1].flags |= WIRE_DATA_SENT;
+	error(c,
+	      "rsync: [receiver] rsync_xal_set: fsetxattr(\"/t/d/.a.Xy12zA\",\"user.x\") failed: "
+	      "No space left on device (28)");
+	verdict_success(c, &c->parts[1]);
+	assert_int_equal(result_of(c, 1), WIRE_FAILED);
+	assert_int_equal(c->answers[0].trouble, TROUBLE_NONE);
+	verdict_success(c, &c->parts[2]);
+	(void)message(c, SESSION_ERROR, "Missing abbreviated xattr value, user.y, for \"/t/d/b\"");
+	verdict_phase(c);
+	assert_int_equal(result_of(c, 2), WIRE_FAILED);
+	cargo_free(c);
+}
+
+static void attribute_that_cannot_be_kept_is_told_with_the_success(void **state)
+{
+	static const char *const paths[] = {"d", "d/a", "d/b"};
+	static const enum part_kind kinds[] = {PART_DIR, PART_FILE, PART_FILE};
+	struct cargo *c = make(paths, kinds, 3);
+
+	(void)state;
+	c->acls = true;
+	error(c, "rsync: [generator] set_acl: acl_set_file_at(d, ACL_TYPE_DEFAULT): Operation not "
+	         "supported (95)");
+	error(c, "rsync: [receiver] set_acl: sys_acl_set_file(d/.a.Xy12zA, ACL_TYPE_ACCESS): "
+	         "Operation not permitted (1)");
+	verdict_success(c, &c->parts[1]);
+	verdict_success(c, &c->parts[2]);
+	verdict_phase(c);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_int_equal(result_of(c, i), WIRE_MOVED - (i > 0)); /* "d" is not there */
+	for (size_t i = 0; i < c->answers_n; i++)
+		assert_int_equal(c->answers[i].text.n > 0, c->answers[i].index < 2);
+	cargo_free(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -375,6 +449,10 @@ int main(void)
 	        cmocka_unit_test(repeated_file_waits_for_the_goodbye),
 	        cmocka_unit_test(file_without_a_word_fails_at_the_end_of_the_goodbye),
 	        cmocka_unit_test(moved_file_is_never_acked),
+	        cmocka_unit_test(
+	                success_without_content_waits_for_the_end_where_attributes_are_kept),
+	        cmocka_unit_test(attribute_that_did_not_arrive_is_no_success),
+	        cmocka_unit_test(attribute_that_cannot_be_kept_is_told_with_the_success),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
