@@ -145,6 +145,8 @@ static void add_details(struct buf *out, json_t *job)
 		}
 		buf_add(out, "\n", 1);
 	}
+	if (text(job, "note")[0])
+		buf_printf(out, "    %s\n", text(job, "note"));
 	if (number(job, "held") > 0)
 		buf_printf(out, "    %" PRId64 " held back: see lockstep held\n",
 		           number(job, "held"));

@@ -66,6 +66,7 @@ struct config_options {
 	uint64_t bwlimit_bytes;
 	bool compress;
 	unsigned keep; /* enum config_keep */
+	bool xattrs, acls;
 	bool numeric_ids;
 	struct config_chown chown;
 	struct config_chmod chmod;

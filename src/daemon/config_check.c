@@ -61,6 +61,18 @@ static void check_target(const struct config *c, const struct config_job *j,
 	}
 }
 
+/* The receiver maps the names in ACLs along: several of an ACL would become one. */
+static void check_acls(const struct config_job *j, struct config_problems *problems)
+{
+	const struct config_options *o = &j->options;
+
+	if (o->acls &&
+	    ((o->chown.user && !o->chown.user_is_id) || (o->chown.group && !o->chown.group_is_id)))
+		config_problem(problems, j->file, j->line,
+		               "acls = yes and chown by name: the target would give all entries "
+		               "of an ACL to that one. Write chown with numbers");
+}
+
 static void check_outside(const char *what, const char *path, const struct config_tree *t,
                           const struct place *root, struct config_problems *problems)
 {
@@ -189,6 +201,7 @@ void config_check(const struct config *c, struct config_problems *problems)
 	}
 	for (size_t i = 0; i < n; i++) {
 		check_state(c, &spots[i], problems);
+		check_acls(spots[i].job, problems);
 		for (size_t j = i + 1; j < n; j++)
 			check_pair(&spots[i], &spots[j], problems);
 	}

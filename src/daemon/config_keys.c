@@ -122,6 +122,14 @@ const struct config_key config_keys[] = {
                  "What a receiver cannot keep it leaves out without a word, and neither status nor "
                  "verify can tell: owners where it runs as a plain user, the text of symbolic "
                  "links that an rsync daemon munges."},
+        {"xattrs", ANYWHERE, JOB(xattrs), .type = CONFIG_BOOL, .preset = "no", .example = "yes",
+         .help = "Keep extended attributes, as rsync --xattrs does: all but system.*; a receiver "
+                 "that does not run as root keeps user.* only. One that refuses them gets the "
+                 "rest, "
+                 "and status says so."},
+        {"acls", ANYWHERE, JOB(acls), .type = CONFIG_BOOL, .preset = "no", .example = "yes",
+         .help = "Keep POSIX ACLs, default ones included, as rsync --acls does; the mode is then "
+                 "kept in any case. One that refuses them gets the rest, and status says so."},
         {"numeric_ids", ANYWHERE, JOB(numeric_ids), .type = CONFIG_BOOL, .preset = "no",
          .example = "yes", .help = "Keep owners and groups by number instead of by name."},
         {"chown", ANYWHERE, JOB(chown), .type = CONFIG_OWNER, .example = "www-data:www-data",

@@ -47,6 +47,8 @@ static void connect_start(struct job *j, uint64_t session, enum session_class cl
 	c->session = session;
 	c->class = class;
 	c->extras = extras;
+	c->no_xattrs = j->no_xattrs;
+	c->no_acls = j->no_acls;
 	c->fd = -1;
 	c->next = j->connects;
 	j->connects = c;
@@ -73,8 +75,13 @@ void connect_begin_extras(struct job *j, uint64_t session, enum session_class cl
 	connect_start(j, session, class, true);
 }
 
-static void connect_report(struct job *j, const struct wire_gone *m)
+static void connect_report(struct job *j, const struct wire_gone *gone)
 {
+	struct wire_gone mine = *gone, *m = &mine;
+
+	/* What was asked for beyond the need is left out from now on: no trouble. */
+	if (m->trouble == TROUBLE_REFUSED && job_leave_out(j, m->refused_option))
+		m->trouble = TROUBLE_NONE;
 	if (verify_owns(m->session)) {
 		verify_session_gone(j, m);
 		return;
@@ -114,6 +121,8 @@ void connect_done(struct connect *c, enum session_kind kind)
 	m.remote_exit = j->config->target.kind == TARGET_SSH;
 	m.tls = j->config->target.tls;
 	m.extras = c->extras;
+	m.no_xattrs = c->no_xattrs;
+	m.no_acls = c->no_acls;
 	m.path = connect_path(&j->config->target);
 	m.module = j->config->target.module;
 	m.user = j->config->target.user;
@@ -162,13 +171,14 @@ static bool said(struct bytes text, const char *words)
 }
 
 /* By the words of ssh or rsync; `known` is what the worker takes it for. */
-static enum trouble connect_trouble(struct bytes errors, int64_t status, enum trouble known)
+static enum trouble connect_trouble(struct bytes errors, int64_t status, enum session_fault fault,
+                                    enum trouble known)
 {
 	if (said(errors, "Permission denied") || said(errors, "Host key verification failed"))
 		return TROUBLE_LOGIN;
 	if (said(errors, "ssh: ") || said(errors, "Connection"))
 		return TROUBLE_UNREACHABLE;
-	if (status == 127)
+	if (status == 127 || fault == SESSION_FAULT_REFUSED)
 		return TROUBLE_REFUSED;
 	if (said(errors, "No space left"))
 		return TROUBLE_FULL;
@@ -183,13 +193,19 @@ static enum trouble connect_trouble(struct bytes errors, int64_t status, enum tr
 static void connect_explain(struct connect *c, struct bytes errors, int64_t status)
 {
 	struct wire_gone *m = &c->gone;
+	enum session_fault fault;
 	struct buf text;
 
 	if (!errors.n && status != 127)
 		return;
 	/* A relay that has brought a word of the server's knows no more of its kind. */
-	if (!c->job->config->target.tls)
-		m->trouble = (uint8_t)connect_trouble(errors, status, (enum trouble)m->trouble);
+	if (!c->job->config->target.tls) {
+		fault = session_fault_of_text(errors, c->refused, sizeof(c->refused));
+		if (fault == SESSION_FAULT_REFUSED)
+			m->refused_option = bytes_of(c->refused);
+		m->trouble = (uint8_t)connect_trouble(errors, status, fault,
+		                                      (enum trouble)m->trouble);
+	}
 	buf_init(&text, sizeof(c->gone_text) - 1);
 	if (m->text.n)
 		buf_printf(&text, "%.*s; ", (int)(m->text.n > 250 ? 250 : m->text.n), m->text.p);
@@ -228,7 +244,10 @@ void connect_session_gone(struct job *j, const struct wire_gone *m)
 	memcpy(c->text, m->text.p, n);
 	c->gone = *m;
 	c->gone.text = (struct bytes){c->text, n};
-	c->gone.refused_option = BYTES("");
+	n = m->refused_option.n < sizeof(c->refused) ? m->refused_option.n : 0;
+	if (n)
+		memcpy(c->refused, m->refused_option.p, n);
+	c->gone.refused_option = (struct bytes){c->refused, n};
 	c->gone_known = true;
 	if (c->child)
 		child_end(c->child);

@@ -12,7 +12,8 @@ struct connect {
 	struct job *job; /* NULL: cancelled, only its handles are left */
 	uint64_t session;
 	enum session_class class;
-	bool extras; /* session_options.extras */
+	bool extras;             /* session_options.extras */
+	bool no_xattrs, no_acls; /* what the target was known to refuse when it began */
 	uv_getaddrinfo_t resolve;
 	struct addrinfo *addresses, *next_address;
 	uv_poll_t poll;
@@ -23,7 +24,7 @@ struct connect {
 	struct child *child; /* ssh, rsync or a TLS relay, as long as it runs */
 	bool with_child, gone_known, polling, timing, resolving;
 	struct wire_gone gone; /* kept until the child has ended; texts below */
-	char gone_text[600], text[300];
+	char gone_text[600], text[300], refused[64];
 	char errors[400]; /* what the child wrote on standard error */
 	int64_t status;   /* its exit status */
 	struct connect_tls {

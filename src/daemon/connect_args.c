@@ -45,13 +45,15 @@ void connect_options(const struct config_options *o, struct session_options *ret
 	*usermap = map_all(o->chown.user, o->chown.user_is_id);
 	*groupmap = map_all(o->chown.group, o->chown.group_is_id);
 	*ret = (struct session_options){
-	        .perms = o->keep & CONFIG_KEEP_MODE,
+	        .perms = (o->keep & CONFIG_KEEP_MODE) || o->acls, /* as rsync has it */
 	        .owner = (o->keep & CONFIG_KEEP_OWNER) || o->chown.user,
 	        .group = (o->keep & CONFIG_KEEP_GROUP) || o->chown.group,
 	        .times = o->keep & CONFIG_KEEP_TIMES,
 	        .links = true,
 	        .devices = o->keep & CONFIG_KEEP_DEVICES,
 	        .hard_links = o->keep & CONFIG_KEEP_LINKS,
+	        .xattrs = o->xattrs,
+	        .acls = o->acls,
 	        .numeric_ids = o->numeric_ids,
 	        .sparse = o->sparse,
 	        .fsync = o->fsync,

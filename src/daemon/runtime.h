@@ -79,6 +79,7 @@ struct job {
 	char *dir; /* state of this job */
 	struct session_options session_options;
 	char *usermap, *groupmap; /* of session_options */
+	bool no_xattrs, no_acls;  /* of those, what the target refuses */
 	uint64_t options_hash;
 	unsigned foreign;   /* bits of LEDGER_FOUND_ROOT_CHANGED, _TARGET_CHANGED: held */
 	bool adopt_later;   /* the ledger takes the identity of the root when one is there */
@@ -170,6 +171,9 @@ void job_adopt_identity(struct job *j);
 /* The tree's root may be another one than before: held while it is not this job's. `adopted`: it is
  * the one that was there when somebody approved; an approval before is not for this one. */
 void job_check_root(struct job *j, bool adopted);
+/* The target refuses this option. True: the job does without it from now on, since nothing but the
+ * attributes that it is for depends on it. */
+bool job_leave_out(struct job *j, struct bytes option);
 /* engine_status(), and what only the daemon knows */
 void job_status(struct job *j, struct engine_status *ret);
 void job_touch(struct job *j); /* engine inputs came: run it before the loop sleeps */

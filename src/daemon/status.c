@@ -159,6 +159,7 @@ static json_t *job_json(const struct status_job *job, const struct status_input 
 	put(j, "trouble",
 	    e->trouble == TROUBLE_NONE ? json_null() : json_string(trouble_word(e->trouble)));
 	put(j, "text", status_text_json(e->text));
+	put(j, "note", status_text_json(e->note));
 	put(j, "lag_ms", json_integer(e->lag_ns / MS_NS));
 	put_counters(j, job);
 	put(j, "retry_in_ms", until_json(e->retry_ns, in->now_ns));

@@ -140,6 +140,7 @@ struct engine_status {
 	uint64_t generation;
 	bool stamp_proven;
 	int protocol;
+	char note[600]; /* what is not kept although it is configured */
 };
 void engine_status(struct engine *e, struct engine_status *ret, int64_t now_ns);
 

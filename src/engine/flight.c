@@ -6,6 +6,7 @@
  * list of failures (I2, I9). Stamps ride behind the marks as extra items.
  */
 #include <errno.h>
+#include <stdio.h>
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/internal.h"
@@ -339,12 +340,25 @@ static bool flight_back_at_once(struct engine *e, const struct flight *f, const 
 	       b.fp.nlink > 1;
 }
 
+/* Confirmed, but for an attribute that cannot be read here or kept there: told now and then. */
+static void flight_unkept(struct engine *e, const struct mark *m, struct bytes text)
+{
+	autofree char *why = mem_strdup(path_show(text));
+
+	(void)snprintf(e->unkept_text, sizeof(e->unkept_text), "%s: %s", path_show(m->path), why);
+	if ((e->unkept & (e->unkept + 1)) == 0) /* 1, 2, 4, 8... */
+		engine_say(e, LOG_WARN, "item.unkept", "path=%s %s", path_show(m->path), why);
+	e->unkept++;
+}
+
 static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
                                const struct wire_result_item *r, int64_t now_ns)
 {
 	const struct mark *m = batch_mark(f->batch, i);
 
 	flight_trace(e, f, i, r, now_ns);
+	if (r->text.n && (r->result == WIRE_ACKED || r->result == WIRE_MOVED))
+		flight_unkept(e, m, r->text);
 	switch ((enum wire_result)r->result) {
 	case WIRE_ACKED:
 		flight_acked(e, f, i, r, now_ns);

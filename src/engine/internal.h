@@ -203,6 +203,8 @@ struct engine {
 	uint64_t confirmed, bytes_out, bytes_in;
 	size_t kept;
 	int64_t last_confirmed_ns;
+	uint64_t unkept; /* confirmations that lacked an attribute */
+	char unkept_text[400];
 };
 
 void engine_say(struct engine *e, int level, const char *id, const char *fmt, ...)

@@ -82,6 +82,10 @@ void engine_status(struct engine *e, struct engine_status *ret, int64_t now_ns)
 	        .stamp_proven = e->proven_ns != 0 && !e->unproven,
 	        .protocol = e->protocol,
 	};
+	if (e->unkept)
+		(void)snprintf(ret->note, sizeof(ret->note),
+		               "confirmed without an attribute: %llu, the last one %s",
+		               (unsigned long long)e->unkept, e->unkept_text);
 	(void)snprintf(ret->text, sizeof(ret->text), "%s", e->held_why ? e->held_why : e->text);
 }
 

@@ -254,20 +254,29 @@ static bool holds_below(struct source *s, unsigned job, const struct fingerprint
 	return ledger_has_below(s->jobs[job].ledger, buf_bytes(&s->path));
 }
 
+bool compare_attributes(const struct source *s, unsigned job, const struct belief *belief,
+                        const struct fingerprint *seen, unsigned bits, bool racy)
+{
+	return s->attributes[job] && (belief->state & LEDGER_CONFIRMED) &&
+	       (belief->fp.ctime_ns != seen->ctime_ns || ((bits & BACKLOG_META) && racy));
+}
+
 bool compare_entry(struct source *s, unsigned job, const struct fingerprint *seen,
                    const struct belief *belief, const struct look *look, unsigned flags)
 {
 	unsigned bits = look->bits;
 	bool linked = seen->nlink > 1 && !S_ISDIR(seen->mode), below;
+	bool racy = fingerprint_racy(seen, clock_wall_ns(), s->racy_window_ns);
 	struct gone_mark mark;
 	struct verdict v;
 
 	/* An event for this may have been among those that were lost. */
 	if (look->wary_ns && S_ISREG(seen->mode) && seen->ctime_ns >= look->wary_ns)
 		bits |= BACKLOG_WRITTEN;
-	v = verdict_of(belief, seen, bits,
-	               fingerprint_racy(seen, clock_wall_ns(), s->racy_window_ns));
+	v = verdict_of(belief, seen, bits, racy);
 	verdict_raise(&v, look->least, seen);
+	if (!v.needed && compare_attributes(s, job, belief, seen, bits, racy))
+		v = (struct verdict){true, MARK_META, S_ISDIR(seen->mode) ? MARK_DIR : 0};
 	if (!v.needed && linked && !look->by_crawl && stands_apart(s, job, seen))
 		v = (struct verdict){true, MARK_META, 0};
 	if (!v.needed) {

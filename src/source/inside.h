@@ -115,6 +115,7 @@ struct source {
 	/* Between threads. */
 	pthread_mutex_t lock;
 	char expected[SOURCE_JOBS_MAX][160]; /* roots the ledgers were filled from */
+	bool attributes[SOURCE_JOBS_MAX]; /* source_keep_attributes(); not changed while attached */
 	struct backlog *filling;
 	uint64_t drain;  /* last complete one */
 	bool announced;  /* an INNER_DRAINED is under way */
@@ -327,6 +328,10 @@ void hot_turn(struct source *s);
 void hot_look_all(struct source *s, const struct look *look);
 
 /* gone.c */
+/* An attribute may have been set that a job keeps and a fingerprint does not have: the ctime has
+ * moved, or by what an event told within its tick. */
+bool compare_attributes(const struct source *s, unsigned job, const struct belief *belief,
+                        const struct fingerprint *seen, unsigned bits, bool racy);
 /* Everything the job's ledger holds at the path in s->path and below is gone; children first. */
 void gone_report(struct source *s, unsigned job, const struct belief *belief,
                  const struct look *look);

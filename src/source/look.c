@@ -340,10 +340,12 @@ void look_root(struct source *s, const struct look *look)
 {
 	struct fingerprint seen;
 	struct stat st;
+	bool racy;
 
 	if (fstat(s->root_fd, &st) != 0)
 		return;
 	fingerprint_of(&seen, &st);
+	racy = fingerprint_racy(&seen, clock_wall_ns(), s->racy_window_ns);
 	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
 		struct belief belief;
 
@@ -352,7 +354,8 @@ void look_root(struct source *s, const struct look *look)
 		/* A target's root always exists: only attributes can be out of line. */
 		ledger_get(s->jobs[job].ledger, (struct bytes){0}, &belief);
 		if (look->least != MARK_LOOK || belief.state != LEDGER_CONFIRMED ||
-		    fingerprint_compare(&belief.fp, &seen) != FP_SAME)
+		    fingerprint_compare(&belief.fp, &seen) != FP_SAME ||
+		    compare_attributes(s, job, &belief, &seen, look->bits, racy))
 			outbox_mark(s, job, (struct bytes){0}, look, MARK_META, MARK_DIR, 0, 0);
 	}
 }

@@ -167,6 +167,12 @@ int64_t source_racy_window_ns(const struct source *s)
 	return s->racy_at_start_ns;
 }
 
+void source_keep_attributes(struct source *s, unsigned job, bool on)
+{
+	check(job < SOURCE_JOBS_MAX);
+	s->attributes[job] = on;
+}
+
 int64_t source_silent_ns(struct source *s, int64_t now_ns)
 {
 	int64_t since_ns = atomic_load(&s->alive_ns);

@@ -129,6 +129,10 @@ int64_t source_racy_window_ns(const struct source *s);
  * of the one found at the start, it is the known root. */
 void source_expect(struct source *s, unsigned job, const char *root_id);
 
+/* Before source_attach(): the target of `job` keeps attributes that only the ctime tells of, and of
+ * several changes within one tick not even that. Off by default. */
+void source_keep_attributes(struct source *s, unsigned job, bool on);
+
 /* How long the look thread has not got on with what it does; 0: it waits for work. A file system
  * whose server does not answer holds it for as long. */
 int64_t source_silent_ns(struct source *s, int64_t now_ns);

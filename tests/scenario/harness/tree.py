@@ -102,9 +102,9 @@ def assert_equal(src, dst, **how):
     assert not lines, f"{len(lines)} differences of {dst} from {src}:\n{short(lines)}"
 
 
-def oracle(src, dst):
-    """What stock rsync itself would still change, by checksum; a second opinion. Empty when equal."""
-    done = subprocess.run(["rsync", "-naicH", "--delete", "--exclude=/.lockstep/", f"{src}/", f"{dst}/"],
+def oracle(src, dst, more=""):
+    """What stock rsync itself would still change, by checksum; a second opinion. Empty when equal. `more`: A, X."""
+    done = subprocess.run(["rsync", "-naicH" + more, "--delete", "--exclude=/.lockstep/", f"{src}/", f"{dst}/"],
                           stdin=subprocess.DEVNULL, capture_output=True, check=True, env={"PATH": os.environ["PATH"]})
     return done.stdout.decode("utf-8", "backslashreplace")
 
