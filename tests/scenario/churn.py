@@ -20,6 +20,7 @@ import random
 import shutil
 import sqlite3
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -461,6 +462,30 @@ class Churn:
         rel = self._file() if self.rng.random() < 0.7 else self._dir()
         when = self.rng.choice((0, 1, 951782400, 1500000000, int(time.time()) + 86400)) * 10**9
         os.utime(self._at(rel), ns=(when, when + self.rng.randrange(10**9)), follow_symlinks=False)
+
+    def _any(self):
+        return self._at(self._file() if self.rng.random() < 0.6 else self._dir())
+
+    @op(30, "attributes")
+    def set_xattr(self):
+        """Three names: with an ACL all that ext4 has room for in a block."""
+        path, name = self._any(), b"user." + self.rng.choice((b"a", b"b", b"odd \xff\n"))
+        os.setxattr(path, name, self.rng.randbytes(self.rng.choice((0, 1, 32, 33, 900))), follow_symlinks=False)
+
+    @op(10, "attributes")
+    def remove_xattrs(self):
+        path = self._any()
+        for name in os.listxattr(path, follow_symlinks=False):
+            os.removexattr(path, name, follow_symlinks=False)
+
+    @op(20, "attributes")
+    def set_acl(self):
+        path, nobody = self._any(), 0xFFFFFFFF
+        default = self.rng.random() < 0.5 and stat.S_ISDIR(os.lstat(path).st_mode)
+        entries = [(1, 7, nobody), *[(2, self.rng.randrange(8), 1000 + i) for i in range(self.rng.randrange(1, 4))],
+                   (4, self.rng.randrange(8), nobody), (16, self.rng.choice((4, 5, 7)), nobody), (32, 0, nobody)]
+        value = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in entries)
+        os.setxattr(path, "system.posix_acl_" + ("default" if default else "access"), value, follow_symlinks=False)
 
     # -- directories -----------------------------------------------------------------------------------------------
 

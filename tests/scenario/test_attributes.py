@@ -4,6 +4,7 @@ import errno
 import os
 import struct
 
+import churn
 import pytest
 from harness import assert_equal, proc, sandbox
 from harness.tree import oracle
@@ -250,3 +251,58 @@ def test_configuration_that_would_merge_acls_is_refused(box):
     assert proc.wait(ls.proc, 10) == 2
     with open(ls.log, encoding="utf-8") as f:
         assert "acls = yes and chown by name" in f.read()
+
+
+@pytest.mark.limit(300)
+@pytest.mark.parametrize("kind", ("local", "rsyncd"))
+def test_churn_with_attributes_equal(box, kind, soak):
+    """A build that takes the receiver's word for a file before its attributes were sent leaves some behind."""
+    src, server = box.dir("src"), box.server(kind)
+    need_attributes(src)
+    ls = box.lockstep(src, [server], sets=(*BOTH, "brake=no"))
+    for seed in range(900, 930 if soak else 904):
+        print(f"seed {seed}")
+        churn.Churn(src, seed, profiles=("plain", "odd", "links", "attributes")).run(1500)
+        ls.settle(20)
+        check(src, server)
+    assert ls.job()["failed"] == 0 and ls.job()["note"] is None
+
+
+def test_receiver_that_plays_superuser_keeps_them_in_notes(box):
+    """It asks for long values in another order than they were listed."""
+    src, server = small_tree(box), box.rsyncd(fake_super="yes", uid="nobody", gid="nogroup")
+    os.setxattr(src + "/a/two", "user.zz", b"4" * 50)
+    if os.geteuid() == 0:
+        os.chown(server.path, 65534, 65534)
+        os.setxattr(src + "/a/two", "trusted.first", b"5" * 60)
+    ls = box.lockstep(src, [server], sets=BOTH).settle()
+    if os.geteuid() == 0:
+        assert os.getxattr(server.path + "/a/two", "user.rsync.trusted.first") == b"5" * 60
+    assert os.getxattr(server.path + "/a/two", "user.zz") == b"4" * 50
+    assert "user.rsync.%aacl" in os.listxattr(server.path + "/top")
+    answer = ls.ask("verify", "--json", "--timeout", "60s", timeout=90)
+    assert answer.returncode == 0, answer.stdout
+    os.setxattr(src + "/a/two", "trusted.first", b"6" * 60)
+    ls.settle()
+    assert os.getxattr(server.path + "/a/two", "user.rsync.trusted.first") == b"6" * 60
+
+
+def test_hosts_that_mirror_each_other_fall_silent(box):
+    """A build that sends attributes because a directory's ctime has moved there, too, never ends."""
+    one, two = box.local("one"), box.local("two")
+    need_attributes(one.path)
+    there = box.lockstep(one.path, [two], sets=BOTH).settle()
+    back = box.lockstep(two.path, [one], sets=BOTH).settle()
+    for n in range(10):
+        box.write(f"{one.path}/d/f{n}", b"%d" % n)
+        os.setxattr(one.path + "/d", "user.x", b"%d" % n * 50)
+        os.setxattr(f"{two.path}/d" if os.path.isdir(two.path + "/d") else two.path, "user.y", b"%d" % n)
+    for _ in range(3):
+        there.settle()
+        back.settle()
+    before = (there.job()["confirmed_files"], back.job()["confirmed_files"])
+    for _ in range(3):
+        there.settle()
+        back.settle()
+    assert (there.job()["confirmed_files"], back.job()["confirmed_files"]) == before
+    check(one.path, two)
