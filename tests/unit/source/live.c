@@ -420,6 +420,7 @@ void live_start(struct live *l)
 
 	if (source_start(&l->source, &l->config, l->box, &err) != 0)
 		fail_msg("%s", err.text);
+	source_keep_attributes(l->source, 0, l->attributes);
 	source_attach(l->source, 0, l->ledger);
 }
 

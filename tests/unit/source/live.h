@@ -21,6 +21,7 @@ struct live {
 	struct source *source;
 	struct ledger *ledger;
 	struct held *target; /* the model: by path */
+	bool attributes;     /* source_keep_attributes() for job 0 */
 	bool apply;          /* carry marks out (default); otherwise only record them */
 	struct mark *marks;  /* every mark of job 0 since live_forget(), paths owned */
 	size_t nmarks, cap;
