@@ -51,10 +51,28 @@ void fileattr_free(struct fileattr *a)
 	free(a);
 }
 
+static bool is_lasting(int error)
+{
+	switch (error) {
+	case EOPNOTSUPP:
+	case EACCES:
+	case EPERM:
+	case EINVAL:
+	case E2BIG:
+	case ERANGE:
+	case ENAMETOOLONG:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* The first thing that is left out is told. */
 static void leave_out(struct fileattr *a, const char *what, int error)
 {
-	if (!a->trouble)
+	if (!is_lasting(error))
+		a->error = error == ENOENT ? EIO : error; /* it is open: /proc is not there */
+	else if (!a->trouble)
 		a->trouble = mem_printf("%s cannot be read: %s", what, strerror(error));
 }
 

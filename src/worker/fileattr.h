@@ -2,8 +2,8 @@
  * fileattr: the extended attributes and ACLs of one file at the source.
  *
  * Read through a descriptor (O_PATH is enough), so that it is those of the very file that was
- * opened without following links (I5). What cannot be read is left out and told in words; the file
- * goes all the same.
+ * opened without following links (I5). What nobody can read, or the kernel will not let us, is left
+ * out and told in words; the file goes all the same.
  */
 #ifndef WORKER_FILEATTR_H
 #define WORKER_FILEATTR_H
@@ -22,6 +22,8 @@ struct fileattr {
 	bool has_acl, has_default;
 	size_t bytes;  /* of all names and values */
 	char *trouble; /* what is left out, and why; NULL: nothing */
+	int error;     /* errno of what may work another time; 0: none. Without what it concerns
+	                * nothing should be sent: the target would remove what it has of that */
 	struct buf data;
 };
 

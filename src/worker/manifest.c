@@ -136,6 +136,8 @@ static void list_ancestor(struct lister *l, size_t depth)
 	entry->implied = true;
 	if (there && l->reader)
 		add_attrs(l, entry, read_attrs_of(l, fd, st.st_mode));
+	if (there && l->reader && l->list->attrs->error)
+		part->moved = true; /* it is sent once more */
 }
 
 /* Opens the way to `dir`. A directory that is itself an item was listed directly before. */
@@ -216,6 +218,8 @@ static int read_attrs(struct lister *l, struct part *part, struct bytes name, st
 
 		fileattr_free(*ret);
 		*ret = read_attrs_of(l, fd, before.mode);
+		if ((*ret)->error)
+			return -(*ret)->error;
 		if (fstat(fd, &st))
 			return -errno;
 		if (((st.st_mode ^ before.mode) & S_IFMT) || st.st_ino != before.ino ||

@@ -207,6 +207,27 @@ static void links_have_the_attributes_of_their_inode(void **state)
 	}
 }
 
+/* The receiver asks once for a value that several files have, of the first; when that is not sent,
+ * the others lack it in spite of their SUCCESS, which is told. */
+static void value_of_a_file_that_is_not_sent_is_missed_by_others(void **state)
+{
+	struct talk *t = *state;
+	struct session_options o = attr_options(32);
+	char p[LONG_BYTES];
+	struct session_xattr x = {BYTES("user.long"), long_value(p, '1')};
+	struct talk_file f[] = {talk_file("a", "content"), talk_file("b", "content")};
+
+	need(t, "user.x");
+	set(&f[0], &x, 1);
+	set(&f[1], &x, 1);
+	f[0].answer = TALK_NO_SEND;
+	talk_push(t, SESSION_QUICK, &o, f, 2);
+	assert_false(talk_exists(t, "a"));
+	assert_int_equal(f[1].successes, 1);
+	assert_true(talk_said(t, "Missing abbreviated xattr value, user.long, for \""));
+	assert_true(talk_said(t, "/.b."));
+}
+
 static void dry_run_tells_attributes_that_differ(void **state)
 {
 	struct talk *t = *state;
@@ -312,6 +333,7 @@ int main(void)
 	        TEST(values_small_and_long_arrive_with_every_protocol),
 	        TEST(change_of_an_attribute_alone_sends_no_content),
 	        TEST(links_have_the_attributes_of_their_inode),
+	        TEST(value_of_a_file_that_is_not_sent_is_missed_by_others),
 	        TEST(dry_run_tells_attributes_that_differ),
 	        TEST(acls_arrive_with_every_protocol),
 	        TEST(without_acls_they_are_removed),

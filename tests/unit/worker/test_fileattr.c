@@ -112,6 +112,19 @@ static void file_system_without_attributes_is_told(void **state)
 	fileattr_reader_free(reader);
 }
 
+/* Without /proc nothing would be found anywhere, and be removed at the target. */
+static void what_cannot_be_reached_is_an_error_and_no_empty_set(void **state)
+{
+	struct fileattr_reader *reader = fileattr_reader_new();
+	struct fileattr *a = fileattr_read(reader, -1, S_IFREG | 0644, true, true);
+
+	(void)state;
+	assert_int_equal(a->error, EIO);
+	assert_null(a->trouble);
+	fileattr_free(a);
+	fileattr_reader_free(reader);
+}
+
 #define ENTRY(tag, access, id) (char)(tag), 0, (char)(access), 0, (char)(id), 0, 0, 0
 #define HEAD                   2, 0, 0, 0
 #define PARSE(acl, ...)                                                                            \
@@ -162,6 +175,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(links_and_specials_are_not_followed_or_opened,
 	                                        rig_make, rig_drop),
 	        cmocka_unit_test(file_system_without_attributes_is_told),
+	        cmocka_unit_test(what_cannot_be_reached_is_an_error_and_no_empty_set),
 	        cmocka_unit_test(acl_is_parsed_and_put_in_order),
 	        cmocka_unit_test(acl_that_is_none_is_refused),
 	};
