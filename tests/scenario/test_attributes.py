@@ -2,12 +2,16 @@
 
 import errno
 import os
+import random
+import signal
 import struct
+import threading
 
 import churn
 import pytest
 from harness import assert_equal, proc, sandbox
 from harness.tree import oracle
+from test_churn import remove_words, victims_of
 
 KINDS = ("local", "rsyncd", "ssh")
 BOTH = ("xattrs=yes", "acls=yes")
@@ -266,6 +270,34 @@ def test_churn_with_attributes_equal(box, kind, soak):
         ls.settle(20)
         check(src, server)
     assert ls.job()["failed"] == 0 and ls.job()["note"] is None
+
+
+@pytest.mark.limit(300)
+@pytest.mark.parametrize("victim", ("worker", "receiver"))
+def test_churn_with_attributes_under_kill_9_equal(box, victim, soak):
+    """A build that takes a SUCCESS as an answer although the session broke off behind it lacks long values."""
+    src, server = box.dir("src"), box.local()
+    need_attributes(src)
+    ls = box.lockstep(src, [server], sets=(*BOTH, "timeout=5s", "brake=no"))
+    for seed in range(950, 970 if soak else 952):
+        print(f"seed {seed}")
+        rng, done = random.Random(seed), threading.Event()
+
+        def make(seed=seed, done=done):
+            try:
+                churn.Churn(src, seed, profiles=("plain", "attributes")).run(1500, rate=1000)
+            finally:
+                done.set()
+
+        maker = threading.Thread(target=make)
+        maker.start()
+        while not done.wait(rng.uniform(0.05, 0.3)):
+            proc.send(rng.sample(v, 1) if (v := victims_of(ls, server, victim)) else [], signal.SIGKILL)
+        maker.join()
+        ls.settle(40)
+        remove_words(src, server.path)
+        check(src, server)
+    assert ls.job()["failed"] == 0
 
 
 def test_receiver_that_plays_superuser_keeps_them_in_notes(box):

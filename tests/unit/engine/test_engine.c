@@ -49,6 +49,22 @@ static void ack_enters_the_ledger(void **state)
 	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
+static void what_is_confirmed_but_for_an_attribute_is_told(void **state)
+{
+	struct rig *r = *state;
+	struct engine_status s;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	engine_status(r->engine, &s, r->now_ns);
+	assert_string_equal(s.note, "");
+	assert_int_equal(rig_report(r, rig_find(r, "a"), "a", WIRE_ACKED), 0);
+	rig_done(r, rig_find(r, "a"), TROUBLE_NONE, false);
+	engine_status(r->engine, &s, r->now_ns);
+	assert_non_null(strstr(s.note, "without an attribute: 1"));
+	assert_non_null(strstr(s.note, "a: the server's words"));
+	assert_int_equal(s.failed, 0);
+}
+
 static void vanished_entry_is_looked_at_and_its_intent_withdrawn(void **state)
 {
 	struct rig *r = *state;
@@ -691,6 +707,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        TEST(mark_is_intended_before_it_is_sent, rig_make),
 	        TEST(ack_enters_the_ledger, rig_make),
+	        TEST(what_is_confirmed_but_for_an_attribute_is_told, rig_make),
 	        TEST(vanished_entry_is_looked_at_and_its_intent_withdrawn, rig_make),
 	        TEST(content_in_doubt_is_sent_whatever_was_brought_before, rig_make),
 	        TEST(content_that_is_the_same_leaves_attributes_to_be_sent, rig_make),
