@@ -404,8 +404,12 @@ bool job_leave_out(struct job *j, struct bytes option)
 
 	if (!(xattrs && j->session_options.xattrs) && !(acls && j->session_options.acls))
 		return false;
+	/* The batch of a session that had begun before may have met it, too, and wait for a retry.
+	 */
+	engine_kick(j->engine, instance_now());
+	job_touch(j);
 	if (xattrs ? j->no_xattrs : j->no_acls)
-		return true; /* of a session that had begun before */
+		return true;
 	j->no_xattrs |= xattrs;
 	j->no_acls |= acls;
 	job_log(j, LOG_WARN, "target.without",
@@ -417,8 +421,6 @@ bool job_leave_out(struct job *j, struct bytes option)
 	id = job_identity(j);
 	if (!j->foreign && id.root_id[0])
 		ledger_adopt(j->ledger, &id);
-	engine_kick(j->engine, instance_now());
-	job_touch(j);
 	return true;
 }
 

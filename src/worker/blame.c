@@ -222,7 +222,7 @@ bool blame_attributes_only(struct bytes text)
 
 enum blame_attribute blame_attribute(struct bytes text)
 {
-	static const char *const calls[] = {"set_acl: ", "setxattr(", "removexattr("};
+	static const char *const calls[] = {"set_acl: ", "setxattr(", "removexattr(", "listxattr("};
 	static const char *const never[] = {"Operation not supported", "Operation not permitted",
 	                                    "Permission denied"};
 	bool about = false;
@@ -264,6 +264,11 @@ bool blame_is_echo(struct bytes text)
 	return bytes_starts(text, BYTES("*** Skipping ")) ||
 	       bytes_starts(text, BYTES("rsync error: ")) ||
 	       bytes_starts(text, BYTES("rsync warning: "));
+}
+
+bool blame_is_harmless(struct bytes text)
+{
+	return contains(text, "get_acl: ");
 }
 
 bool blame_skips_deletions(struct bytes text)

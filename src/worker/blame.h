@@ -34,6 +34,9 @@ enum blame_attribute blame_attribute(struct bytes text);
 struct part *blame_kept(struct cargo *c, struct bytes text);
 /* Only follows another message and blames nobody. */
 bool blame_is_echo(struct bytes text);
+/* An ACL of the target's could not be read, which is then set in any case: so it is where something
+ * else takes the place of a directory. */
+bool blame_is_harmless(struct bytes text);
 /* Says (as information only) that the receiver left out deletions. */
 bool blame_skips_deletions(struct bytes text);
 

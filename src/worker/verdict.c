@@ -108,7 +108,7 @@ bool verdict_message(struct cargo *c, enum session_level level, struct bytes tex
 	}
 	if (blame_skips_deletions(text))
 		level = SESSION_ERROR;
-	if (level != SESSION_ERROR && level != SESSION_ERROR_XFER)
+	if ((level != SESSION_ERROR && level != SESSION_ERROR_XFER) || blame_is_harmless(text))
 		return false;
 	/* The last words of a server that gives up name no cause: the line before them does. */
 	if (blame_is_echo(text) && c->last_error)

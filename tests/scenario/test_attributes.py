@@ -158,7 +158,9 @@ def test_switched_on_later_everything_gets_its_attributes(box):
 @pytest.mark.parametrize("refused", ("xattrs", "acls", "xattrs acls"))
 def test_target_that_refuses_gets_the_rest_and_is_told(box, refused):
     src, server = small_tree(box), box.rsyncd(refuse_options=refused)
-    ls = box.lockstep(src, [server], sets=BOTH).settle()
+    box.fill(src + "/more", 40)
+    busy = ("lanes=8", "warm_sessions=8", "batch_files=1")  # several batches meet the refusal
+    ls = box.lockstep(src, [server], sets=(*BOTH, *busy)).settle()
     job = ls.status()["jobs"][0]
     assert "the target refuses them" in job["note"] and job["trouble"] is None
     assert ("extended attributes" in job["note"]) == ("xattrs" in refused)

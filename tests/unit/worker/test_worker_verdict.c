@@ -357,6 +357,28 @@ static void moved_file_is_never_acked(void **state)
 	}
 }
 
+/* As where a link takes the place of a directory. */
+static void acl_of_what_was_there_before_is_of_no_interest(void **state)
+{
+	static const char *const paths[] = {"a", "d"};
+	static const enum part_kind kinds[] = {PART_FILE, PART_DELETION};
+	struct cargo *c = make(paths, kinds, 2);
+
+	(void)state;
+	c->acls = true;
+	error(c, "rsync: [generator] get_acl: sys_acl_get_file(a, ACL_TYPE_DEFAULT): Permission "
+	         "denied (13)");
+	error(c,
+	      "rsync: [generator] get_acl: sys_acl_get_file(other, ACL_TYPE_DEFAULT): Permission "
+	      "denied (13)");
+	verdict_success(c, &c->parts[0]);
+	verdict_phase(c);
+	assert_int_equal(result_of(c, 0), WIRE_ACKED);
+	assert_int_equal(result_of(c, 1), WIRE_ACKED);
+	assert_int_equal(c->answers[0].text.n + c->answers[1].text.n, 0);
+	cargo_free(c);
+}
+
 /* What is up to date is confirmed before the receiver has what it wants of its attributes. */
 static void success_without_content_waits_for_the_end_where_attributes_are_kept(void **state)
 {
@@ -452,6 +474,7 @@ int main(void)
 	        cmocka_unit_test(
 	                success_without_content_waits_for_the_end_where_attributes_are_kept),
 	        cmocka_unit_test(attribute_that_did_not_arrive_is_no_success),
+	        cmocka_unit_test(acl_of_what_was_there_before_is_of_no_interest),
 	        cmocka_unit_test(attribute_that_cannot_be_kept_is_told_with_the_success),
 	};
 
