@@ -125,8 +125,7 @@ const struct config_key config_keys[] = {
         {"xattrs", ANYWHERE, JOB(xattrs), .type = CONFIG_BOOL, .preset = "no", .example = "yes",
          .help = "Keep extended attributes, as rsync --xattrs does: all but system.*; a receiver "
                  "that does not run as root keeps user.* only. One that refuses them gets the "
-                 "rest, "
-                 "and status says so."},
+                 "rest, and status says so."},
         {"acls", ANYWHERE, JOB(acls), .type = CONFIG_BOOL, .preset = "no", .example = "yes",
          .help = "Keep POSIX ACLs, default ones included, as rsync --acls does; the mode is then "
                  "kept in any case. One that refuses them gets the rest, and status says so."},

@@ -203,8 +203,8 @@ static void connect_explain(struct connect *c, struct bytes errors, int64_t stat
 		fault = session_fault_of_text(errors, c->refused, sizeof(c->refused));
 		if (fault == SESSION_FAULT_REFUSED)
 			m->refused_option = bytes_of(c->refused);
-		m->trouble = (uint8_t)connect_trouble(errors, status, fault,
-		                                      (enum trouble)m->trouble);
+		m->trouble =
+		        (uint8_t)connect_trouble(errors, status, fault, (enum trouble)m->trouble);
 	}
 	buf_init(&text, sizeof(c->gone_text) - 1);
 	if (m->text.n)

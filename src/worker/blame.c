@@ -217,24 +217,47 @@ bool blame_attributes_only(struct bytes text)
 {
 	return contains(text, "failed to set times on ") ||
 	       contains(text, "failed to set permissions on ") || contains(text, "chown ") ||
+	       contains(text, "set_acl: ") || contains(text, "setxattr(") ||
 	       blame_attribute(text) != BLAME_NO_ATTRIBUTE;
+}
+
+/* "rsync: [generator] set_acl: ..." from where it says what failed: a name further in may be
+ * anything. */
+static struct bytes sentence(struct bytes text)
+{
+	const char *end;
+
+	if (bytes_starts(text, BYTES("rsync: ")))
+		text = from(text, 7);
+	end = text.n && text.p[0] == '[' ? memchr(text.p, ' ', text.n) : NULL;
+	return end ? from(text, (size_t)(end + 1 - text.p)) : text;
+}
+
+/* What stands behind the last colon. */
+static bool reason_is(struct bytes text, const char *words)
+{
+	for (size_t i = text.n; i >= 2; i--)
+		if (text.p[i - 2] == ':' && text.p[i - 1] == ' ')
+			return bytes_starts(from(text, i), bytes_of(words));
+	return false;
 }
 
 enum blame_attribute blame_attribute(struct bytes text)
 {
-	static const char *const calls[] = {"set_acl: ", "setxattr(", "removexattr(", "listxattr("};
+	static const char *const starts[] = {"set_acl: ", "rsync_xal_set: ", "get_xattr_names: "};
 	static const char *const never[] = {"Operation not supported", "Operation not permitted",
 	                                    "Permission denied"};
 	bool about = false;
 
-	if (contains(text, "Missing abbreviated xattr value"))
+	text = sentence(text);
+	if (bytes_starts(text, BYTES("Missing abbreviated xattr value, ")))
 		return BLAME_MISSING;
-	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
-		about = about || contains(text, calls[i]);
+	for (size_t i = 0; i < ARRAY_LEN(starts); i++)
+		about = about || bytes_starts(text, bytes_of(starts[i]));
 	if (!about)
 		return BLAME_NO_ATTRIBUTE;
 	for (size_t i = 0; i < ARRAY_LEN(never); i++)
-		if (contains(text, never[i]))
+		if (reason_is(text, never[i]))
 			return BLAME_NOT_KEPT;
 	return BLAME_MISSING;
 }
@@ -268,7 +291,7 @@ bool blame_is_echo(struct bytes text)
 
 bool blame_is_harmless(struct bytes text)
 {
-	return contains(text, "get_acl: ");
+	return bytes_starts(sentence(text), BYTES("get_acl: "));
 }
 
 bool blame_skips_deletions(struct bytes text)

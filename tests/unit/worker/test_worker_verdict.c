@@ -379,6 +379,24 @@ static void acl_of_what_was_there_before_is_of_no_interest(void **state)
 	cargo_free(c);
 }
 
+static void names_that_read_like_words_about_attributes_do_not_count(void **state)
+{
+	static const char *const paths[] = {"get_acl: d", "set_acl: x: Permission denied"};
+	static const enum part_kind kinds[] = {PART_DIR, PART_DIR};
+	struct cargo *c = make(paths, kinds, 2);
+
+	(void)state;
+	c->acls = c->xattrs = true;
+	error(c, "rsync: [generator] recv_generator: mkdir \"/t/get_acl: d\" failed: Permission "
+	         "denied (13)");
+	error(c, "rsync: [generator] set_acl: acl_set_file_at(set_acl: x: Permission denied, "
+	         "ACL_TYPE_ACCESS): No space left on device (28)");
+	verdict_phase(c);
+	assert_int_equal(result_of(c, 0), WIRE_FAILED);
+	assert_int_equal(result_of(c, 1), WIRE_FAILED);
+	cargo_free(c);
+}
+
 /* What is up to date is confirmed before the receiver has what it wants of its attributes. */
 static void success_without_content_waits_for_the_end_where_attributes_are_kept(void **state)
 {
@@ -475,6 +493,7 @@ int main(void)
 	                success_without_content_waits_for_the_end_where_attributes_are_kept),
 	        cmocka_unit_test(attribute_that_did_not_arrive_is_no_success),
 	        cmocka_unit_test(acl_of_what_was_there_before_is_of_no_interest),
+	        cmocka_unit_test(names_that_read_like_words_about_attributes_do_not_count),
 	        cmocka_unit_test(attribute_that_cannot_be_kept_is_told_with_the_success),
 	};
 
