@@ -15,6 +15,7 @@ static void finish(struct session *s)
 {
 	delta_free(TAKE(s->delta));
 	s->answering = s->begun = false;
+	s->listed[s->tasks->ndx].answered_at = s->out.total + mux_out_pending(&s->out).n;
 	serve_drop_task(s);
 	serve_pump(s);
 	session_check_output(s);

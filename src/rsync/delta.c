@@ -5,6 +5,8 @@
 #define LITERAL_FLUSH (32u << 10)
 #define WASTE_FREE    (64u << 20) /* bytes of strong sums in vain that nobody minds */
 #define WASTE_FACTOR  4
+#define STEPS_FREE    (64u << 20) /* the same for blocks that were passed by in their buckets */
+#define STEPS_FACTOR  8
 
 struct delta {
 	const struct sums *sums;
@@ -12,7 +14,7 @@ struct delta {
 	struct hasher *hasher;
 	struct token_writer *out;
 	bool in_place;
-	bool tired; /* too many strong sums in vain: literals only */
+	bool tired; /* too much was looked at in vain: literals only */
 
 	uint32_t mask;  /* of the hash table */
 	int32_t *heads; /* first block of a bucket, -1: none */
@@ -24,7 +26,7 @@ struct delta {
 	struct weak weak; /* of the block at pos */
 	bool weak_known;
 	uint64_t window_at; /* offset of window[0] in the content */
-	uint64_t fed, wasted;
+	uint64_t fed, wasted, steps;
 };
 
 static uint32_t bucket_of(const struct delta *d, uint32_t weak)
@@ -112,10 +114,11 @@ static int32_t find_block(struct delta *d, uint32_t weak, struct bytes block)
 		if (same_strong(d, i, sum))
 			return i;
 	}
-	if (summed) {
+	if (summed)
 		d->wasted += block.n;
-		d->tired = d->wasted > WASTE_FREE + WASTE_FACTOR * d->fed;
-	}
+	d->steps += (uint64_t)tries;
+	d->tired = d->wasted > WASTE_FREE + WASTE_FACTOR * d->fed ||
+	           d->steps > STEPS_FREE + STEPS_FACTOR * d->fed;
 	return -1;
 }
 

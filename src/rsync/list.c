@@ -333,8 +333,10 @@ int session_list(struct session *s, const struct session_entry *entries, size_t 
 	}
 	if (rc == 0) {
 		remember(s, list, n, sets);
+		s->nrules = nrules;
 		s->list_at = s->out.total + mux_out_pending(&s->out).n;
 		mux_out_data(&s->out, buf_bytes(&out));
+		s->list_end = s->out.total + mux_out_pending(&s->out).n;
 		s->state = SESSION_SERVING;
 	}
 	buf_done(&out);

@@ -6,6 +6,12 @@
 #include "base/path.h"
 
 #define TIMEOUT_MAX_S 86400
+/* Words are no progress: who only talks comes to an end. What a server deletes it may complain
+ * about, and a deletion is only told where one can be. */
+#define TEXTS_SPARE   1000
+#define TEXTS_EACH    16
+#define DELETIONS_MAX (UINT64_C(1) << 24)
+#define SUCCESSES_MAX 4 /* of one entry */
 
 static void add_message(struct session *s, struct bytes text, enum session_level level)
 {
@@ -47,15 +53,34 @@ int messages_hangup(struct session *s, const char *otherwise)
 	return session_fail(s, SESSION_FAULT_HANGUP, ECONNRESET, "%s", otherwise);
 }
 
+static bool too_many_texts(struct session *s)
+{
+	return ++s->texts > TEXTS_SPARE + TEXTS_EACH * (s->nlisted + s->nrules + s->deletions);
+}
+
+/* A server that was asked for confirmations; others say this to nobody. */
+static bool confirms(const struct session *s)
+{
+	return !s->o.no_ack && (s->class == SESSION_QUICK || s->class == SESSION_CONTENT);
+}
+
 static int take_success(struct session *s, struct bytes payload)
 {
 	struct cursor in = cursor_of(payload);
 	uint32_t ndx = cursor_le32(&in);
 	struct session_event event = {SESSION_EV_SUCCESS};
+	struct listed *l;
 
-	if (in.bad || cursor_left(&in) || s->list_at == UINT64_MAX || ndx >= s->nlisted)
+	if (in.bad || cursor_left(&in) || !session_list_sent(s) || ndx >= s->nlisted)
 		return session_breach(s, "a confirmation of something that was not listed");
-	event.index = s->listed[ndx].caller;
+	l = &s->listed[ndx];
+	if (l->answered_at > s->out.total)
+		return session_breach(s, "a confirmation of a file that was not sent yet");
+	if (++l->successes > SUCCESSES_MAX)
+		return session_breach(s, "too many confirmations of one file");
+	if (!confirms(s))
+		return 0;
+	event.index = l->caller;
 	event_queue_add(&s->events, &event);
 	return 0;
 }
@@ -64,8 +89,10 @@ static int take_deleted(struct session *s, struct bytes payload)
 {
 	struct session_event event = {SESSION_EV_DELETED, .text = payload};
 
-	if (!session_has_rules(s) || s->list_at == UINT64_MAX)
+	if (!session_has_rules(s) || !session_list_sent(s))
 		return session_breach(s, "a deletion that nobody asked for");
+	if (++s->deletions > DELETIONS_MAX)
+		return session_breach(s, "deletions without end");
 	/* A directory's name has a NUL behind it. */
 	if (event.text.n && event.text.p[event.text.n - 1] == '\0') {
 		event.text.n--;
@@ -120,6 +147,8 @@ static struct bytes without_newline(struct bytes text)
 
 int messages_take(struct session *s, unsigned code, struct bytes payload)
 {
+	if (code != MUX_NOOP && code != MUX_SUCCESS && code != MUX_DELETED && too_many_texts(s))
+		return session_breach(s, "words without end");
 	switch (code) {
 	case MUX_ERROR_XFER:
 		return take_error(s, without_newline(payload), SESSION_ERROR_XFER);

@@ -11,8 +11,10 @@
 #define SUMS_MEMORY_MAX  (64u << 20) /* of all requests that wait; beyond it files go whole */
 #define REQUESTS_MAX     2           /* of one entry: the normal one and one after a wrong digest */
 #define ITEMS_MAX        8           /* of one entry */
+#define NAMES_MEMORY_MAX (64u << 20) /* of all names in items that wait */
 #define DEL_STATS_FIELDS 5
 #define WANTED_BYTES_MAX (1u << 30)
+#define DEL_STATS_MAX    4
 
 #define ITEM_BASIS_FOLLOWS 0x0800
 #define IO_ERROR_VANISHED  2
@@ -60,6 +62,7 @@ void serve_drop_task(struct session *s)
 	if (!s->tasks)
 		s->tasks_end = &s->tasks;
 	s->sums_bytes -= sum_head_cost(&t->sums.head);
+	s->names_bytes -= t->xname.n;
 	task_free(t);
 }
 
@@ -140,6 +143,24 @@ void serve_pump(struct session *s)
 
 /* --- in --- */
 
+/* A request waits that was made when all still could be, or any. */
+static bool request_waits(const struct session *s, bool any)
+{
+	for (const struct task *t = s->tasks; t; t = t->next)
+		if (t->kind == TASK_REQUEST && (any || !t->redo))
+			return true;
+	return false;
+}
+
+/* The mark tells of what cannot have happened. Those of protocol 31 and later end with one that
+ * waits for our last answer, while before it even the end of the loop comes in one bunch with the
+ * requests of the redo phase. */
+static bool done_too_early(const struct session *s)
+{
+	return (s->dones == DONE_REDO && request_waits(s, false)) ||
+	       (s->dones == DONE_LAST && request_waits(s, true));
+}
+
 static int take_done(struct session *s)
 {
 	struct session_event event = {SESSION_EV_PHASE};
@@ -147,6 +168,8 @@ static int take_done(struct session *s)
 
 	if (++s->dones > DONE_LAST)
 		return session_breach(s, "an end after the end");
+	if (done_too_early(s))
+		return session_breach(s, "an end while it was still waiting for a file");
 	/* The marks before it come in one bunch, ahead of the restored times of directories. */
 	if (s->dones == (unsigned)last_done(s))
 		event_queue_add(&s->events, &event);
@@ -168,7 +191,7 @@ static int take_del_stats(struct session *s, struct cursor *in)
 		if (rc < 0)
 			return rc;
 	}
-	return 0;
+	return ++s->del_stats <= DEL_STATS_MAX ? 0 : session_breach(s, "statistics without end");
 }
 
 static int check_item(struct session *s, int32_t ndx, bool transfer)
@@ -185,6 +208,8 @@ static int check_item(struct session *s, int32_t ndx, bool transfer)
 		return session_breach(s, "a request for something that has no content");
 	if (++l->requests > REQUESTS_MAX)
 		return session_breach(s, "too many requests for one file");
+	if (l->successes)
+		return session_breach(s, "a request for a file that it had confirmed");
 	return 0;
 }
 
@@ -226,6 +251,16 @@ static int read_item(struct session *s, struct cursor *in, struct task *t, struc
 		rc = sum_head_get(in, strong_table[s->strong].size, head);
 	}
 	return rc;
+}
+
+/* Echoes of names wait for as long as a file is being sent. */
+static int keep_name(struct session *s, struct task *t)
+{
+	if (t->xname.n > NAMES_MEMORY_MAX - s->names_bytes)
+		return session_breach(s, "more names than can be kept");
+	s->names_bytes += t->xname.n;
+	t->xname.p = t->xname.n ? mem_dup(t->xname.p, t->xname.n) : NULL;
+	return 0;
 }
 
 static void tell_item(struct session *s, const struct task *t)
@@ -270,11 +305,15 @@ static int queue_item(struct session *s, struct task *t, const struct sum_head *
 	 * It listens for nothing but marks by then. */
 	if (t->kind == TASK_ECHO && s->dones >= DONE_DELAYED)
 		return 0;
+	rc = keep_name(s, t);
+	if (rc < 0)
+		return rc;
 	kept = mem_alloc(sizeof(*kept));
 	*kept = *t;
 	t->wanted.places = NULL;
 	kept->late = s->dones >= DONE_REDO;
-	kept->xname.p = t->xname.n ? mem_dup(t->xname.p, t->xname.n) : NULL;
+	if (t->kind == TASK_REQUEST && !kept->late)
+		s->listed[t->ndx].answered_at = LISTED_OPEN;
 	if (t->kind == TASK_REQUEST)
 		expect_sums(s, kept, head);
 	else
@@ -333,6 +372,7 @@ static int take_sums(struct session *s, struct cursor *in)
 	 * more: it stays unconfirmed. */
 	if (s->incoming->late) {
 		s->sums_bytes -= sum_head_cost(&s->incoming->sums.head);
+		s->names_bytes -= s->incoming->xname.n;
 		task_free(TAKE(s->incoming));
 	} else {
 		add_task(s, TAKE(s->incoming));
@@ -348,7 +388,7 @@ int serve_feed(struct session *s)
 	size_t used = 0;
 	int rc = 0;
 
-	if (s->list_at == UINT64_MAX)
+	if (!session_list_sent(s))
 		return session_breach(s, "an answer before there was a list");
 	/* Of no sums the last one has come already: nothing else may follow for a long time. */
 	while (rc == 0 && (cursor_left(&in) || s->step != SERVE_INDEX) &&

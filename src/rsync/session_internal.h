@@ -54,11 +54,15 @@ enum serve_step {
 
 /* What we remember of a listed entry, by the index of the wire. */
 struct listed {
-	uint32_t caller; /* the caller's index */
+	uint64_t answered_at; /* output offset behind its answer; LISTED_OPEN: not answered yet; 0:
+	                         never asked for */
+	uint32_t caller;      /* the caller's index */
 	bool regular;
-	uint8_t requests, items;
+	uint8_t requests, items, successes;
 	uint32_t xattrs; /* its set, or ATTRS_SET_NONE */
 };
+
+#define LISTED_OPEN UINT64_MAX
 
 struct session {
 	enum session_kind kind;
@@ -97,10 +101,11 @@ struct session {
 		struct session_id_name *p;
 		size_t n;
 	} users, groups;
-	uint64_t list_at; /* output offset of the list's first byte; UINT64_MAX: none */
+	uint64_t list_at;  /* output offset of the list's first byte; UINT64_MAX: none */
+	uint64_t list_end; /* and behind its last one */
 	struct listed *listed;
 	uint32_t *place; /* the caller's index -> that of the wire */
-	size_t nlisted;
+	size_t nlisted, nrules;
 	struct attrs_tables *attrs; /* what was listed of them */
 
 	struct ndx_state ndx_in, ndx_out;
@@ -110,8 +115,10 @@ struct session {
 	bool not_sent;             /* session_no_send() was used */
 	bool goodbye_done;
 	struct task *tasks, **tasks_end;
-	struct task *incoming; /* its sums are still coming; not in the queue yet */
-	size_t sums_bytes;     /* of all tasks */
+	struct task *incoming;          /* its sums are still coming; not in the queue yet */
+	size_t sums_bytes, names_bytes; /* of all tasks */
+	uint64_t texts, deletions;      /* messages so far */
+	unsigned del_stats;
 
 	bool answering; /* tasks is a request that was handed out */
 	bool begun;     /* and session_answer_begin() was called */
@@ -131,6 +138,12 @@ static inline bool session_has_rules(const struct session *s)
 	return s->class == SESSION_DELETE || (compares && s->o.extras);
 }
 int session_breach(struct session *s, const char *what); /* FAULT_PROTOCOL, -EPROTO */
+
+/* The server can know our list: all of it has left. */
+static inline bool session_list_sent(const struct session *s)
+{
+	return s->list_at != UINT64_MAX && s->out.total >= s->list_end;
+}
 
 /* What of s->raw is not understood yet. */
 struct bytes session_raw(const struct session *s);

@@ -40,15 +40,25 @@ static struct part *find_exact(struct cargo *c, struct bytes path)
 	return path_valid(path) ? cargo_find(c, path) : NULL;
 }
 
+/* The same for one of many guesses. A text is made by the peer, and may be nothing but slashes and
+ * quotes. */
+static void guess(struct blame *b, struct cargo *c, struct bytes path)
+{
+	if (b->looks == BLAME_LOOKS_MAX)
+		return;
+	b->looks++;
+	add(b, find_exact(c, path));
+}
+
 /* A name with an unknown directory in front: every suffix that begins behind a "/" may be meant. */
 static void add_suffixes(struct blame *b, struct cargo *c, struct bytes name)
 {
-	add(b, find_exact(c, name));
+	guess(b, c, name);
 	if (name.n == 0 || name.p[0] != '/')
 		return;
 	for (size_t i = 0; i < name.n; i++) {
 		if (name.p[i] == '/')
-			add(b, find_exact(c, from(name, i + 1)));
+			guess(b, c, from(name, i + 1));
 	}
 }
 
@@ -69,6 +79,9 @@ static void add_in_dir(struct blame *b, struct cargo *c, struct bytes dir, const
 /* Names that begin with what is left of a cut temporary name, in the directory that ends `dir`. */
 static void add_cut(struct blame *b, struct cargo *c, struct bytes dir, struct bytes cut)
 {
+	if (b->cuts == BLAME_CUTS_MAX)
+		return;
+	b->cuts++;
 	for (size_t i = 0; i < c->parts_n; i++) {
 		struct bytes name = path_name(c->parts[i].path);
 
@@ -159,9 +172,9 @@ static void add_trailing(struct blame *b, struct cargo *c, struct bytes text)
 			continue;
 		seen++;
 		rest = from(text, i + 2);
-		add(b, find_exact(c, rest));
+		guess(b, c, rest);
 		if (cut && cut > rest.p)
-			add(b, find_exact(c, (struct bytes){rest.p, (size_t)(cut - rest.p)}));
+			guess(b, c, (struct bytes){rest.p, (size_t)(cut - rest.p)});
 	}
 }
 
@@ -189,7 +202,7 @@ void blame_find(struct blame *ret, struct cargo *c, struct bytes text)
 {
 	struct buf plain;
 
-	ret->n = 0;
+	*ret = (struct blame){.n = 0};
 	text = without_newline(text);
 	add_quoted(ret, c, text);
 	add_trailing(ret, c, text);

@@ -11,11 +11,14 @@
 
 #include "worker/cargo.h"
 
-#define BLAME_MAX 16
+#define BLAME_MAX       16
+#define BLAME_LOOKS_MAX 8192 /* for names that one text may hold */
+#define BLAME_CUTS_MAX  4    /* through all parts, for a name of which the end is missing */
 
 struct blame {
 	struct part *parts[BLAME_MAX];
 	size_t n;
+	size_t looks, cuts;
 };
 
 void blame_find(struct blame *ret, struct cargo *c, struct bytes text);

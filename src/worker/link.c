@@ -193,7 +193,7 @@ void link_give_up(struct link *l, enum trouble trouble, struct bytes text, int64
 	gone = peer_closed(l);
 	zombie = begun && (!gone || l->indirect);
 	if (l->cargo) {
-		verdict_end(l->cargo, begun);
+		verdict_end(l->cargo, begun, session_fault(l->session) == SESSION_FAULT_PROTOCOL);
 		end_cargo(l, trouble, zombie, text);
 	}
 	if (!zombie) {
@@ -418,7 +418,7 @@ static void send_list(struct link *l, const struct manifest *list, int64_t now_n
 		                 &err);
 	}
 	if (list->count == 0 || l->cargo->unsettled == 0 || r < 0) {
-		verdict_end(l->cargo, false);
+		verdict_end(l->cargo, false, false);
 		end_cargo(l, r < 0 ? TROUBLE_LOCAL : TROUBLE_NONE, false, bytes_of(err.text));
 		leave(l, now_ns);
 	} else {

@@ -49,15 +49,23 @@ void verdict_stamp_request(struct cargo *c, struct part *part, unsigned iflags)
 	cargo_settle(c, part, iflags & STAMP_DIFFERS ? WIRE_DISPROVED : WIRE_PROVEN);
 }
 
+/* The server was seen to do something about it: it took content, or told what it changed. */
+static bool has_acted(const struct part *part)
+{
+	return (part->flags & WIRE_DATA_SENT) || part->iflags;
+}
+
 void verdict_success(struct cargo *c, struct part *part)
 {
 	if (part->kind == PART_STAMP)
 		cargo_settle(c, part, part->serve ? WIRE_ACKED : WIRE_PROVEN);
 	else if (part->kind == PART_FILE && S_ISREG(part->fp.mode) && !part->group &&
-	         !is_early(c, part))
+	         !is_early(c, part) && (has_acted(part) || c->phase))
 		confirm(c, part);
 	else if (part->kind == PART_FILE)
-		part->success = true; /* overtakes the item, which says whether the name was new */
+		/* Overtakes the item, which says whether the name was new. And of a file that needs
+		 * nothing it is the only word: a damaged one may be meant for another. */
+		part->success = true;
 }
 
 static void remember(char **text, struct bytes s)
@@ -332,14 +340,14 @@ void verdict_closed(struct cargo *c)
 	}
 }
 
-void verdict_end(struct cargo *c, bool begun)
+void verdict_end(struct cargo *c, bool begun, bool breach)
 {
 	for (size_t i = 0; i < c->parts_n; i++) {
 		struct part *part = &c->parts[i];
 
 		if (!begun)
 			cargo_settle(c, part, WIRE_UNSENT);
-		else if (part->success && !is_early(c, part))
+		else if (part->success && !is_early(c, part) && (!breach || has_acted(part)))
 			confirm(c, part);
 		else
 			cargo_settle(c, part,

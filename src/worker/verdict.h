@@ -25,7 +25,9 @@ bool verdict_message(struct cargo *c, enum session_level level, struct bytes tex
 void verdict_phase(struct cargo *c);
 /* The goodbye is complete: settles these, too. */
 void verdict_closed(struct cargo *c);
-/* Nothing more will come; `begun`: list bytes have left. */
-void verdict_end(struct cargo *c, bool begun);
+/* Nothing more will come. `begun`: list bytes have left. `breach`: the peer's bytes made no sense
+ * in the end; then what it confirmed without having done anything that we know of is not believed.
+ */
+void verdict_end(struct cargo *c, bool begun, bool breach);
 
 #endif

@@ -326,6 +326,45 @@ static void equal_weak_sums_do_not_make_it_quadratic(void **state)
 	mux_out_done(&o);
 }
 
+/* Blocks whose weak sums fall into one bucket without being equal cost no strong sum, but the walk
+ * past them; so that a block that comes after too many of them is not looked for any more. */
+static void crowded_bucket_does_not_make_it_quadratic(void **state)
+{
+	enum { BLOCK = 16, COUNT = 2000 };
+	static const char needle[BLOCK] = "needle in hay..";
+	size_t n = (256u << 10) + BLOCK;
+	autofree char *p = mem_alloc(n); /* zeros: weak sum 0, and the needle at the end */
+	struct sum_head head = {COUNT, BLOCK, 16, 0};
+	struct token_writer *w = token_writer_new(false);
+	struct hasher *h = hasher_new(STRONG_XXH128);
+	struct mux_out o;
+	struct delta *d;
+	struct sums s;
+	struct buf got;
+
+	(void)state;
+	sums_init(&s, &head);
+	for (int32_t i = 0; i < COUNT; i++)
+		s.weak[i] = 0x80008000u; /* shares the bucket of 0, whatever their number */
+	s.weak[COUNT - 1] = weak_value(weak_of((struct bytes){needle, BLOCK}));
+	hasher_block(h, seed, (struct bytes){needle, BLOCK}, s.strong + (COUNT - 1) * 16);
+	memcpy(p + n - BLOCK, needle, BLOCK);
+	mux_out_init(&o);
+	buf_init(&got, 2 * n);
+	token_begin(w, &o);
+	d = delta_new(&s, seed, h, false, w);
+	delta_feed(d, (struct bytes){p, n});
+	delta_end(d);
+	token_end(w);
+	assert_int_equal(rebuild(mux_out_pending(&o), (struct bytes){p, 0}, &head, &got), n);
+	buf_done(&got);
+	delta_free(d);
+	sums_done(&s);
+	token_writer_free(w);
+	hasher_free(h);
+	mux_out_done(&o);
+}
+
 static void weak_sum_rolls_to_the_same_value(void **state)
 {
 	char p[3000];
@@ -397,6 +436,7 @@ int main(void)
 	        cmocka_unit_test(unchanged_content_is_all_blocks),
 	        cmocka_unit_test(in_place_never_copies_from_what_was_overwritten),
 	        cmocka_unit_test(equal_weak_sums_do_not_make_it_quadratic),
+	        cmocka_unit_test(crowded_bucket_does_not_make_it_quadratic),
 	        cmocka_unit_test(weak_sum_rolls_to_the_same_value),
 	        cmocka_unit_test(digest_in_pieces_is_the_digest_of_the_whole),
 	        cmocka_unit_test(sum_heads_out_of_bounds_are_breaches),

@@ -50,6 +50,7 @@ static struct session *serving(void)
 	struct err err;
 
 	assert_int_equal(session_list(s, e, ARRAY_LEN(e), NULL, 0, &err), 0);
+	session_sent(s, session_output(s).n);
 	return s;
 }
 

@@ -290,17 +290,62 @@ static void break_off_leaves_unsent_or_unknown(void **state)
 	struct cargo *c = make(paths, kinds, 3);
 
 	(void)state;
-	verdict_end(c, false);
+	verdict_end(c, false, false);
 	for (uint32_t i = 0; i < 3; i++)
 		assert_int_equal(result_of(c, i), WIRE_UNSENT);
 	cargo_free(c);
 	c = make(paths, kinds, 3);
 	verdict_success(c, &c->parts[0]);
 	error(c, "rsync: write failed on \"/t/b\": No space left on device (28)");
-	verdict_end(c, true);
+	verdict_end(c, true, false);
 	assert_int_equal(result_of(c, 0), WIRE_ACKED);
 	assert_int_equal(result_of(c, 1), WIRE_FAILED);
 	assert_int_equal(result_of(c, 2), WIRE_UNKNOWN);
+	cargo_free(c);
+}
+
+/* A confirmation out of nothing may be a damaged one that was meant for another file. */
+static void confirmation_out_of_nothing_waits_for_a_sound_end(void **state)
+{
+	static const char *const paths[] = {"a", "b", "c", "d"};
+	static const enum part_kind kinds[] = {PART_FILE, PART_FILE, PART_FILE, PART_FILE};
+
+	(void)state;
+	for (int breach = 0; breach < 2; breach++) {
+		struct cargo *c = make(paths, kinds, 4);
+
+		c->parts[0].flags |= WIRE_DATA_SENT;
+		verdict_item(c, &c->parts[1], SESSION_ITEM_PERMS);
+		for (size_t i = 0; i < 3; i++)
+			verdict_success(c, &c->parts[i]);
+		assert_int_equal(result_of(c, 0), WIRE_ACKED);
+		assert_int_equal(result_of(c, 1), WIRE_ACKED);
+		assert_int_equal(result_of(c, 2), 0);
+		verdict_end(c, true, breach);
+		assert_int_equal(result_of(c, 2), breach ? WIRE_UNKNOWN : WIRE_ACKED);
+		assert_int_equal(result_of(c, 3), WIRE_UNKNOWN);
+		cargo_free(c);
+	}
+}
+
+/* Of what a peer makes up to keep us searching, only so much is looked at. */
+static void text_of_nothing_but_slashes_and_quotes_is_soon_given_up(void **state)
+{
+	struct cargo *c = make(files, file_kinds, ARRAY_LEN(files));
+	struct blame blame;
+	char text[6000];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = i % 500 == 0 ? '"' : "a/"[i % 2];
+	blame_find(&blame, c, (struct bytes){text, sizeof(text)});
+	assert_int_equal(blame.looks, BLAME_LOOKS_MAX);
+	/* The longest honest one is far from that. */
+	for (size_t i = 0; i < 4000; i++)
+		text[i] = "a/"[i % 2];
+	text[0] = text[3999] = '"';
+	blame_find(&blame, c, (struct bytes){text, 4000});
+	assert_in_range(blame.looks, 1000, BLAME_LOOKS_MAX / 2);
 	cargo_free(c);
 }
 
@@ -418,7 +463,7 @@ static void success_without_content_waits_for_the_end_where_attributes_are_kept(
 		verdict_success(c, &c->parts[2]);
 		assert_int_equal(c->answers_n, 1);
 		if (broken)
-			verdict_end(c, true);
+			verdict_end(c, true, false);
 		else
 			verdict_phase(c);
 		assert_int_equal(result_of(c, 0), broken ? WIRE_UNKNOWN : WIRE_ACKED);
@@ -486,6 +531,8 @@ int main(void)
 	                failed_ancestor_fails_what_lies_below_unless_it_is_about_attributes),
 	        cmocka_unit_test(stamp_verdicts_follow_the_item_flags),
 	        cmocka_unit_test(break_off_leaves_unsent_or_unknown),
+	        cmocka_unit_test(confirmation_out_of_nothing_waits_for_a_sound_end),
+	        cmocka_unit_test(text_of_nothing_but_slashes_and_quotes_is_soon_given_up),
 	        cmocka_unit_test(repeated_file_waits_for_the_goodbye),
 	        cmocka_unit_test(file_without_a_word_fails_at_the_end_of_the_goodbye),
 	        cmocka_unit_test(moved_file_is_never_acked),
