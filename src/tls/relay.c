@@ -331,7 +331,7 @@ int relay_main(int argc, char *const argv[])
 		return RELAY_REFUSED;
 	struct tls_setup setup = {argv[0], argv[1], given(argv[2]), given(argv[3]), given(argv[4])};
 
-	(void)sandbox_enter();
+	(void)sandbox_enter(false);
 	for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
 		(void)signal(ignored[i], SIG_IGN);
 	r = relay_run(&setup, RELAY_NET_FD, RELAY_LOCAL_FD, &err);

@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "worker/seccomp.h"
+
 /* From <linux/landlock.h>, which older kernel headers do not have (Landlock ABI 1 to 3). */
 #define LANDLOCK_VERSION  (1u << 0)
 #define LANDLOCK_EXECUTE  (1ull << 0)
@@ -40,9 +42,15 @@ static bool restrict_files(void)
 	return r == 0;
 }
 
-bool sandbox_enter(void)
+unsigned sandbox_enter(bool asks_names)
 {
+	unsigned parts = 0;
+
 	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	return restrict_files();
+	if (restrict_files())
+		parts |= SANDBOX_FILES;
+	if (seccomp_enter(asks_names))
+		parts |= SANDBOX_CALLS;
+	return parts;
 }

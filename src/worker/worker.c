@@ -43,7 +43,7 @@ static int take_setup(struct worker *w, struct bytes payload, int64_t now_ns)
 	w->env.names = names_new();
 	w->env.repeats = repeats_new(REPEATS_MAX);
 	if (w->env.setup.sandbox)
-		(void)sandbox_enter();
+		(void)sandbox_enter(!w->env.setup.options.numeric_ids);
 	w->set_up = true;
 	return 0;
 }

@@ -370,6 +370,20 @@ def test_daemon_ends_no_orphans_when_killed(box):
     shutil.rmtree(src)
 
 
+@pytest.mark.parametrize("names", ("yes", "no"))
+def test_worker_is_confined_and_works(box, names):
+    """A build that sets its sandbox up and does not enter it, or cannot look up a name in it."""
+    src, copy = box.dir("src"), box.local()
+    box.fill(src, 20)
+    ls = box.lockstep(src, [copy], sets=[f"numeric_ids={'no' if names == 'yes' else 'yes'}"]).settle()
+    [worker] = ls.workers()
+    with open(f"/proc/{worker}/status") as f:
+        said = dict(line.split(":", 1) for line in f)
+    assert said["NoNewPrivs"].strip() == "1"
+    assert said["Seccomp"].strip() == "2"
+    box.check_equal(src, copy)
+
+
 def test_binary_needs_no_shell_to_run():
     """A build that calls a shell runs what a file name says."""
     done = subprocess.run(["nm", "-D", "--undefined-only", BINARY], capture_output=True, text=True, check=False)
