@@ -4,17 +4,28 @@
 #include "base/mem.h"
 #include "engine/internal.h"
 
+#define PROTOCOL_WITH_NS 31
+
+static int64_t whole_second(int64_t ns)
+{
+	int64_t rest = ns % NS_PER_S;
+
+	return ns - rest - (rest < 0 ? NS_PER_S : 0);
+}
+
 /* The receiver's quick check saw the size and time that the target was known to have, and sent
  * nothing; but the source's ctime says that the file was written since: its time was put back
- * between look and list. */
-static bool flight_fooled(const struct belief *known, const struct mark *m,
+ * between look and list. Or the times differ by less than an old protocol can tell. */
+static bool flight_fooled(const struct engine *e, const struct belief *known, const struct mark *m,
                           const struct wire_result_item *r)
 {
-	if (m->action != MARK_QUICK || (r->flags & WIRE_DATA_SENT) || (m->flags & MARK_FRESH) ||
-	    !S_ISREG(r->fp.mode))
+	if (m->action != MARK_QUICK || (r->flags & WIRE_DATA_SENT) || !S_ISREG(r->fp.mode) ||
+	    !(known->state & LEDGER_CONFIRMED) || known->fp.size != r->fp.size)
 		return false;
-	return (known->state & LEDGER_CONFIRMED) && known->fp.size == r->fp.size &&
-	       known->fp.mtime_ns == r->fp.mtime_ns &&
+	if (known->fp.mtime_ns != r->fp.mtime_ns)
+		return e->protocol < PROTOCOL_WITH_NS &&
+		       whole_second(known->fp.mtime_ns) == whole_second(r->fp.mtime_ns);
+	return !(m->flags & MARK_FRESH) &&
 	       (known->fp.ctime_ns != r->fp.ctime_ns || known->fp.ino != r->fp.ino);
 }
 
@@ -91,7 +102,7 @@ void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wir
 			aged_remove(&e->content_due, m->path);
 		return;
 	}
-	if (flight_fooled(&f->known[item], m, r)) {
+	if (flight_fooled(e, &f->known[item], m, r)) {
 		flight_back(e, f, i, MARK_CONTENT, r->fp.nlink > 1, now_ns);
 		return;
 	}

@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import shutil
 import signal
 import threading
@@ -10,6 +9,7 @@ import threading
 import churn
 import pytest
 from harness import diff, proc, total_bytes
+from harness.tree import remove_words
 
 OPS = 2000
 KINDS = ("local", "rsyncd", "ssh")
@@ -69,28 +69,6 @@ def victims_of(ls, server, victim):
     if server.kind == "ssh":
         return [p for p in proc.descendants(server.proc.pid) if b"--server" in proc.cmdline(p)] + ls.receivers()
     return ls.receivers()
-
-
-def remove_words(src, copy):
-    """Of what killed receivers leave behind one name in two hundred reads as a word, and stays by design
-    (src/rsync/tempname.h): not asked for here, nor a directory that stays for it alone."""
-    src, copy = os.fsencode(src), os.fsencode(copy)
-    for path, _, names in os.walk(copy, topdown=False):
-        here = os.path.join(src, os.path.relpath(path, copy))
-        words = [n for n in names if re.fullmatch(rb"\..+\.([a-z]{6}|[0-9]{6})", n, re.DOTALL)]
-        for name in words:
-            if not os.path.lexists(os.path.join(here, name)):
-                print(f"left by design: {name!r} in {path!r}")
-                remove_and_keep_time(os.path.join(path, name))
-        if words and not os.path.lexists(here) and not os.listdir(path):
-            remove_and_keep_time(path)
-
-
-def remove_and_keep_time(path):
-    above = os.path.dirname(path)
-    before = os.stat(above)
-    (os.rmdir if os.path.isdir(path) else os.unlink)(path)
-    os.utime(above, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 @pytest.mark.limit(600)

@@ -1,13 +1,15 @@
 """What a target answers when it cannot: the server's own words, nothing lost, healed by itself, one attempt per target."""
 
 import os
+import random
+import shutil
 import signal
 import subprocess
 
 import pytest
 from harness import proc, sandbox
 from harness.daemon import EXIT_REMAINS
-from harness.tree import assert_equal
+from harness.tree import assert_equal, remove_words
 
 LOGIN_RETRY_MS = (200_000, 376_000)  # 5 min, give or take a quarter
 
@@ -141,6 +143,28 @@ def test_connections_reset_in_the_middle_nothing_lost(box):
         proc.until(lambda start=start: line.up > start + 50_000, 20, "bytes under way")
         line.drop()
     ls.settle(70)
+    box.check_equal(src, server)
+
+
+def test_connections_cut_at_random_places_one_after_the_other_nothing_lost(box):
+    """A build that knows only one kind of break, or forgets what the broken session had half written, loses changes or
+    leaves temporary files behind."""
+    src, server, dice = box.dir("src"), box.rsyncd(), random.Random(20260101)
+    line = box.forwarder(server.port)
+    url = server.target.replace(str(server.port), str(line.port))
+    ls = box.lockstep(src, [url], sets=server.options).settle()
+    line.cut = lambda: int(10 ** dice.uniform(1.5, 5.5))
+    for n in range(30):
+        box.fill(f"{src}/n{n}", 20, size=3000)
+        box.write(f"{src}/rewritten", dice.randbytes(200_000))
+        if n % 3 == 2:
+            shutil.rmtree(f"{src}/n{n - 2}")
+        seen = line.cuts
+        proc.until(lambda seen=seen: ls.ask("retry", "main.1").returncode == 0 and line.cuts > seen, 20, "a connection cut")
+    line.cut = None
+    retry_now(ls)
+    ls.settle(70)
+    remove_words(src, server.path)
     box.check_equal(src, server)
 
 

@@ -41,13 +41,16 @@ class BlackHole:
 
 class Forwarder:
     """Forwards a loopback port to another. `stalled` holds all bytes back (connections stay open); drop() resets all;
-    `rate` limits bytes a second, each way. Counts bytes in both directions."""
+    `rate` limits bytes a second, each way. `cut`, if set, says for each new connection after how many bytes, both ways
+    together, it is reset. `first` changes the first bytes that either side says. Counts bytes in both directions."""
 
-    def __init__(self, to_port, rate=0):
+    def __init__(self, to_port, rate=0, first=None):
         self.port = free_port()
         self.to_port = to_port
         self.rate = rate
         self.stalled = False
+        self.cut, self.cuts = None, 0
+        self.first = first
         self.up = self.down = self.accepted = 0
         self._pairs = []
         self._stop = threading.Event()
@@ -77,6 +80,8 @@ class Forwarder:
         sel = selectors.DefaultSelector()
         sel.register(a, selectors.EVENT_READ, b)
         sel.register(b, selectors.EVENT_READ, a)
+        left = self.cut() if self.cut else None
+        fresh = {a, b}
         try:
             while not self._stop.is_set():
                 if self.stalled:
@@ -90,6 +95,14 @@ class Forwarder:
                         self.up += len(data)
                     else:
                         self.down += len(data)
+                    if self.first and key.fileobj in fresh:
+                        fresh.remove(key.fileobj)
+                        data = self.first(data)
+                    if left is not None and len(data) >= left:
+                        key.data.sendall(data[:left])
+                        self.cuts += 1
+                        return
+                    left = None if left is None else left - len(data)
                     key.data.sendall(data)
                     if self.rate:
                         self._stop.wait(len(data) / self.rate)

@@ -174,7 +174,7 @@ void rig_run(struct rig *r)
 		engine_run(r->engine, r->now_ns, true);
 		for (size_t k = 0; k < r->session_count; k++) {
 			struct rig_session *s = &r->sessions[k];
-			struct wire_ready m = {s->id, 31, 0};
+			struct wire_ready m = {s->id, r->protocol ? r->protocol : 31, 0};
 
 			if (s->ready || s->closed)
 				continue;

@@ -43,6 +43,7 @@ struct rig {
 	struct engine_config config;
 	int64_t now_ns;
 	uint64_t fp_size; /* of every file that is reported */
+	int32_t protocol; /* of sessions to come, 0: 31 */
 	struct rig_session sessions[4 * RIG_MAX];
 	struct rig_batch batches[2 * RIG_MAX];
 	struct rig_look looks[2 * RIG_MAX];

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <cmocka.h>
+#include "base/mem.h"
 #include "rig.h"
 
 /* The other name was confirmed between the look and the batch. */
@@ -112,6 +113,46 @@ static void link_whose_time_was_put_back_is_sent_again_with_its_content(void **s
 	assert_int_equal(rig_find_look(r, "b")->action, MARK_CONTENT);
 }
 
+/* Sends `path` once, as it was known and with another time; whether it goes again, as content. */
+static bool is_sent_again(struct rig *r, const char *path, const int64_t times[2])
+{
+	struct fingerprint fp = {
+	        .mode = S_IFREG | 0644, .nlink = 1, .size = 3, .mtime_ns = times[0]};
+	struct rig_batch *again;
+
+	ledger_confirm(r->ledger, bytes_of(path), &fp);
+	rig_put(r, path, MARK_QUICK, 0);
+	rig_run(r);
+	fp.mtime_ns = times[1];
+	rig_report_fp(r, rig_find(r, path), path, &fp);
+	rig_done(r, rig_find(r, path), TROUBLE_NONE, false);
+	rig_wait(r, RIG_SECOND);
+	again = rig_find(r, path);
+	if (!again)
+		return false;
+	assert_int_equal(again->class, SESSION_CONTENT);
+	rig_report_fp(r, again, path, &fp);
+	rig_done(r, again, TROUBLE_NONE, false);
+	return true;
+}
+
+/* To the receiver nothing has changed: the old protocol has whole seconds only. */
+static void rewritten_within_a_second_is_sent_again_where_seconds_are_all_there_is(void **state)
+{
+	static const int64_t within[][2] = {{1500000000, 1900000000}, {-1, -999999999}};
+	static const int64_t across[][2] = {{1900000000, 2100000000}, {-1, 1}};
+	struct rig *r = *state;
+
+	assert_false(is_sent_again(r, "a", within[0]));
+	r->protocol = 30;
+	for (int i = 0; i < 4; i++) /* by the sessions that were open before */
+		assert_false(is_sent_again(r, "b", across[0]));
+	assert_true(is_sent_again(r, "c", within[0]));
+	assert_true(is_sent_again(r, "d", within[1]));
+	assert_false(is_sent_again(r, "e", across[0]));
+	assert_false(is_sent_again(r, "f", across[1]));
+}
+
 static unsigned asked;
 static void (*ask)(struct store *s, struct store_view *v, uint64_t dev, uint64_t ino,
                    bool (*fn)(struct bytes path, void *arg), void *arg);
@@ -156,6 +197,7 @@ int main(void)
 	        TEST(link_that_is_back_before_its_deletion_is_joined_with_the_others),
 	        TEST(name_of_an_inode_waits_while_another_is_looked_at),
 	        TEST(link_whose_time_was_put_back_is_sent_again_with_its_content),
+	        TEST(rewritten_within_a_second_is_sent_again_where_seconds_are_all_there_is),
 	        TEST(names_of_an_inode_are_asked_for_once_a_list),
 	};
 
