@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "worker/fileattr.h"
+#include "worker/manifest.h"
 
 static struct fileattr *read_of(struct rig *r, const char *path)
 {
@@ -38,7 +40,7 @@ static void set(struct rig *r, const char *path, const char *name, const char *v
 {
 	if (lsetxattr(full(r, path), name, value, strlen(value), 0) == 0)
 		return;
-	if (errno != EOPNOTSUPP && errno != EPERM)
+	if (errno != EOPNOTSUPP && errno != EPERM && errno != ENOSPC)
 		fail_msg("%s: %s", name, strerror(errno));
 	print_message("# SKIPPED: %s in %s: %s\n", name, r->dir, strerror(errno));
 	skip();
@@ -125,6 +127,64 @@ static void what_cannot_be_reached_is_an_error_and_no_empty_set(void **state)
 	fileattr_reader_free(reader);
 }
 
+static int make_in_memory(void **state)
+{
+	int r;
+
+	assert_int_equal(setenv("TMPDIR", "/dev/shm", 1), 0);
+	r = rig_make(state);
+	assert_int_equal(unsetenv("TMPDIR"), 0);
+	return r;
+}
+
+/* Files of almost as much as one may have. What is too much for one list goes with the next, but
+ * for a further name of an inode, which must not be left behind. */
+static void attributes_beyond_what_a_list_holds_wait(void **state)
+{
+	enum { FILES = 12, VALUES = 100 };
+	struct rig *r = *state;
+	struct wire_item items[FILES + 1];
+	struct wire_batch m = {1, 2, items, FILES + 1, 0};
+	autofree char *value = mem_array(SESSION_XATTR_VALUE_MAX + 1, 1);
+	char names[FILES][8];
+	struct manifest list;
+	struct cargo *c;
+	size_t unsent = 0;
+	struct buf b;
+
+	memset(value, 'v', SESSION_XATTR_VALUE_MAX);
+	for (int i = 0; i < FILES; i++) {
+		autofree char *path = mem_printf("src/f%d", i);
+
+		(void)snprintf(names[i], sizeof(names[i]), "f%d", i);
+		items[i] = ITEM(names[i], 0);
+		rig_write(r, path, "x", OLD);
+		for (int k = 0; k < VALUES; k++) {
+			char name[16];
+
+			(void)snprintf(name, sizeof(name), "user.%d", k);
+			set(r, names[i], name, value);
+		}
+	}
+	items[FILES] = ITEM("zz", 0);
+	assert_int_equal(linkat(r->src_fd, "f0", r->src_fd, "zz", 0), 0);
+	buf_init(&b, FRAME_PAYLOAD_MAX);
+	wire_put_batch(&b, &m);
+	c = cargo_new(buf_bytes(&b), fcntl(r->src_fd, F_DUPFD_CLOEXEC, 3));
+	c->xattrs = true;
+	manifest_build(&list, c, &r->setup, SESSION_QUICK, clock_wall_ns());
+	for (size_t i = 0; i < c->answers_n; i++) {
+		assert_int_equal(c->answers[i].result, WIRE_UNSENT);
+		assert_in_range(c->answers[i].index, 1, FILES - 1);
+		unsent++;
+	}
+	assert_int_equal(unsent, 2);                            /* 6.25 MiB each: ten fit */
+	assert_true(list.attr_bytes > MANIFEST_ATTR_BYTES_MAX); /* with the second name */
+	manifest_done(&list);
+	cargo_free(c);
+	buf_done(&b);
+}
+
 #define ENTRY(tag, access, id) (char)(tag), 0, (char)(access), 0, (char)(id), 0, 0, 0
 #define HEAD                   2, 0, 0, 0
 #define PARSE(acl, ...)                                                                            \
@@ -176,6 +236,8 @@ int main(void)
 	                                        rig_make, rig_drop),
 	        cmocka_unit_test(file_system_without_attributes_is_told),
 	        cmocka_unit_test(what_cannot_be_reached_is_an_error_and_no_empty_set),
+	        cmocka_unit_test_setup_teardown(attributes_beyond_what_a_list_holds_wait,
+	                                        make_in_memory, rig_drop),
 	        cmocka_unit_test(acl_is_parsed_and_put_in_order),
 	        cmocka_unit_test(acl_that_is_none_is_refused),
 	};
