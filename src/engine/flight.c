@@ -47,7 +47,7 @@ static void flight_add_stamp(struct wire_item *item, struct buf *path, struct en
 {
 	stamp_path(e, generation, path);
 	*item = (struct wire_item){buf_bytes(path),
-	                           (uint8_t)(WIRE_ITEM_STAMP | (serve ? WIRE_ITEM_SERVE : 0)),
+	                           (uint16_t)(WIRE_ITEM_STAMP | (serve ? WIRE_ITEM_SERVE : 0)),
 	                           (int64_t)generation};
 }
 
@@ -72,8 +72,8 @@ uint32_t flight_sure_type(const struct belief *known)
 /* A deletion of a directory spares what is none, so only what surely is one goes as such: the mark
  * may be older than the last answer about its name. known: the type that the target is sure to
  * hold. */
-static uint8_t flight_item_flags(const struct engine *e, const struct flight *f,
-                                 const struct mark *m, uint32_t known)
+static uint16_t flight_item_flags(const struct engine *e, const struct flight *f,
+                                  const struct mark *m, uint32_t known)
 {
 	unsigned flags = m->flags & MARK_DIR ? WIRE_ITEM_DIR : 0;
 
@@ -84,7 +84,25 @@ static uint8_t flight_item_flags(const struct engine *e, const struct flight *f,
 	/* Of a group of links the worker leaves out all names or none. */
 	if (f->class == SESSION_CONTENT && (m->flags & MARK_SIGHT) && S_ISREG(known))
 		flags |= WIRE_ITEM_UNLESS_SAME;
-	return (uint8_t)flags;
+	return (uint16_t)flags;
+}
+
+/* A new file that will be asked for in any case, and can be written at once. One that came by a
+ * rename may have been written by the target itself, which mirrors back. */
+static bool flight_is_foreseen(struct engine *e, const struct flight *f, const struct mark *m,
+                               const struct belief *known)
+{
+	const unsigned flags = MARK_FRESH | MARK_CLOSED;
+	struct bytes dir = path_parent(m->path);
+	struct belief b;
+
+	if (f->class != SESSION_QUICK || (m->flags & flags) != flags || m->link ||
+	    known->state != LEDGER_ABSENT)
+		return false;
+	if (!dir.n)
+		return true;
+	ledger_get(e->ledger, dir, &b);
+	return b.state == LEDGER_CONFIRMED && S_ISDIR(b.fp.mode);
 }
 
 struct below {
@@ -139,6 +157,8 @@ static size_t flight_collect(struct engine *e, struct flight *f, struct wire_ite
 		items[count] = (struct wire_item){
 		        .path = m->path,
 		        .flags = flight_item_flags(e, f, m, flight_sure_type(&f->known[count]))};
+		if (flight_is_foreseen(e, f, m, &f->known[count]))
+			items[count].flags |= WIRE_ITEM_UNASKED;
 		count++;
 	}
 	return count;

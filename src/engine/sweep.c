@@ -293,7 +293,7 @@ static void load_add(struct sweep_load *l, struct bytes path, unsigned flags)
 		l->cap = l->cap ? 2 * l->cap : 64;
 		l->items = mem_realloc(l->items, l->cap, sizeof(*l->items));
 	}
-	l->items[l->count++] = (struct wire_item){path, (uint8_t)flags, 0};
+	l->items[l->count++] = (struct wire_item){path, (uint16_t)flags, 0};
 }
 
 static void load_name(struct sweep_load *l, const struct flight *f, struct sweep *s)
@@ -420,7 +420,7 @@ void sweep_load(struct engine *e, const struct flight *f, struct sweep_load *l, 
 	sweep_load_done(l);
 	l->count = l->owned = f->marks;
 	for (size_t i = 0; i < f->marks; i++)
-		l->items[i].flags &= (uint8_t)~WIRE_ITEM_TEMPS;
+		l->items[i].flags &= (uint16_t)~WIRE_ITEM_TEMPS;
 	HASH_ITER (hh, e->sweeps, s, next) {
 		if (s->flight == f->id)
 			sweep_over(e, s);

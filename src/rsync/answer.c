@@ -46,6 +46,31 @@ void session_answer_begin(struct session *s, uint64_t expected_size)
 		s->delta = delta_new(&t->sums, s->seed, s->block_hash, s->o.inplace, s->tokens);
 }
 
+bool session_answer_unasked(struct session *s, size_t index, uint64_t expected_size)
+{
+	struct listed *l;
+	struct task *t;
+
+	if (s->state != SESSION_SERVING || s->answering || s->dones || s->class != SESSION_QUICK ||
+	    s->o.no_ack || s->attrs || index >= s->nlisted)
+		return false;
+	l = &s->listed[s->place[index]];
+	if (!l->regular || l->requests || l->unasked)
+		return false;
+	t = mem_alloc(sizeof(*t));
+	t->kind = TASK_REQUEST;
+	t->ndx = (int32_t)s->place[index];
+	t->iflags = SESSION_ITEM_TRANSFER | SESSION_ITEM_NEW;
+	t->next = s->tasks;
+	if (!s->tasks)
+		s->tasks_end = &t->next;
+	s->tasks = t;
+	l->early = l->unasked = s->answering = true;
+	s->unasked++;
+	session_answer_begin(s, expected_size);
+	return true;
+}
+
 void session_answer_data(struct session *s, struct bytes slice)
 {
 	if (!answering(s, true) || !slice.n)
@@ -91,6 +116,21 @@ void session_no_send(struct session *s)
 	s->not_sent = true;
 	mux_out_message_int(&s->out, MUX_NO_SEND, s->tasks->ndx);
 	finish(s);
+}
+
+bool session_unasked_failed(struct session *s, size_t index)
+{
+	struct listed *l = index < s->nlisted ? &s->listed[s->place[index]] : NULL;
+
+	if (!l || !l->unasked)
+		return false;
+	serve_settle_unasked(s, l, false);
+	return true;
+}
+
+size_t session_unasked(const struct session *s)
+{
+	return s->unasked;
 }
 
 void session_write_off(struct session *s, size_t index)

@@ -82,6 +82,7 @@ static int take_success(struct session *s, struct bytes payload)
 		return 0;
 	event.index = l->caller;
 	event_queue_add(&s->events, &event);
+	serve_settle_unasked(s, &s->listed[ndx], true);
 	return 0;
 }
 

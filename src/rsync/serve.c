@@ -134,11 +134,77 @@ void serve_pump(struct session *s)
 			serve_put_item(s, s->tasks);
 			break;
 		case TASK_DONE:
+			/* What was sent unasked and failed is still to be answered. */
+			if (s->dones_out == 0 && s->unasked)
+				return;
 			answer_done(s);
 			break;
 		}
 		serve_drop_task(s);
 	}
+}
+
+/* --- sent without a request --- */
+
+static void tell_item(struct session *s, const struct task *t)
+{
+	struct session_event event = {SESSION_EV_ITEM, .text = t->xname};
+
+	event.index = s->listed[t->ndx].caller;
+	event.flags = t->iflags;
+	event_queue_add(&s->events, &event);
+}
+
+/* Behind what is being answered, and before any end of a phase. */
+static void put_back(struct session *s, struct task *t)
+{
+	struct task **at = &s->tasks;
+
+	if (s->answering && *at)
+		at = &(*at)->next;
+	t->next = *at;
+	*at = t;
+	if (!t->next)
+		s->tasks_end = &t->next;
+}
+
+void serve_settle_unasked(struct session *s, struct listed *l, bool arrived)
+{
+	struct task *request;
+
+	if (!l->unasked)
+		return;
+	l->unasked = false;
+	s->unasked--;
+	request = TAKE(l->parked);
+	if (arrived && request) {
+		s->names_bytes -= request->xname.n;
+		task_free(request);
+	} else if (request) {
+		put_back(s, request);
+	}
+	serve_pump(s);
+}
+
+/* Whether the request can wait until its file is known to have arrived. A second one tells that it
+ * has not. */
+static bool park(struct session *s, struct task *t)
+{
+	struct listed *l = &s->listed[t->ndx];
+
+	if (!l->unasked)
+		return false;
+	if (l->parked || t->redo) {
+		serve_settle_unasked(s, l, true);
+		return false;
+	}
+	/* Should it be answered after all, then whole. */
+	s->sums_bytes -= sum_head_cost(&t->sums.head);
+	sums_done(&t->sums);
+	t->sums.head = (struct sum_head){0};
+	tell_item(s, t);
+	l->parked = t;
+	return true;
 }
 
 /* --- in --- */
@@ -208,7 +274,7 @@ static int check_item(struct session *s, int32_t ndx, bool transfer)
 		return session_breach(s, "a request for something that has no content");
 	if (++l->requests > REQUESTS_MAX)
 		return session_breach(s, "too many requests for one file");
-	if (l->successes)
+	if (l->successes && !l->early)
 		return session_breach(s, "a request for a file that it had confirmed");
 	return 0;
 }
@@ -263,15 +329,6 @@ static int keep_name(struct session *s, struct task *t)
 	return 0;
 }
 
-static void tell_item(struct session *s, const struct task *t)
-{
-	struct session_event event = {SESSION_EV_ITEM, .text = t->xname};
-
-	event.index = s->listed[t->ndx].caller;
-	event.flags = t->iflags;
-	event_queue_add(&s->events, &event);
-}
-
 static void expect_sums(struct session *s, struct task *t, const struct sum_head *head)
 {
 	size_t cost = sum_head_cost(head);
@@ -312,7 +369,7 @@ static int queue_item(struct session *s, struct task *t, const struct sum_head *
 	*kept = *t;
 	t->wanted.places = NULL;
 	kept->late = s->dones >= DONE_REDO;
-	if (t->kind == TASK_REQUEST && !kept->late)
+	if (t->kind == TASK_REQUEST && !kept->late && !s->listed[t->ndx].unasked)
 		s->listed[t->ndx].answered_at = LISTED_OPEN;
 	if (t->kind == TASK_REQUEST)
 		expect_sums(s, kept, head);
@@ -374,6 +431,8 @@ static int take_sums(struct session *s, struct cursor *in)
 		s->sums_bytes -= sum_head_cost(&s->incoming->sums.head);
 		s->names_bytes -= s->incoming->xname.n;
 		task_free(TAKE(s->incoming));
+	} else if (park(s, s->incoming)) {
+		s->incoming = NULL;
 	} else {
 		add_task(s, TAKE(s->incoming));
 	}

@@ -58,6 +58,8 @@ static void free_tasks(struct session *s)
 		task_free(t);
 	}
 	task_free(s->incoming);
+	for (size_t i = 0; i < s->nlisted; i++)
+		task_free(s->listed[i].parked);
 }
 
 void session_free(struct session *s)
@@ -77,11 +79,11 @@ void session_free(struct session *s)
 	mux_out_done(&s->out);
 	event_queue_done(&s->events);
 	list_drop_names(s);
+	free_tasks(s);
 	free(s->listed);
 	attrs_free(s->attrs);
 	free(s->place);
 	delta_free(s->delta);
-	free_tasks(s);
 	token_writer_free(s->tokens);
 	hasher_free(s->file_hash);
 	hasher_free(s->block_hash);

@@ -254,6 +254,19 @@ void session_no_send(struct session *s);
  * while these are many; MSG_NO_SEND makes it let go. Changes nothing else, also where the file
  * arrives after all. Without effect once all requests were made. */
 void session_write_off(struct session *s, size_t index);
+/* A new small file may follow the list without waiting for its request, which then needs no answer
+ * unless the file did not arrive (docs/PROTOCOL.md 6.6). Its directory has to exist at the target:
+ * the half that writes does not wait for the one that makes directories. Begins such an answer, to
+ * be gone on with by session_answer_data(); false: it has been asked for, or another answer is
+ * under way. Only for regular files of a QUICK session with confirmations; not
+ * where extended attributes or ACLs are kept, of which the receiver may want more. The request is
+ * told as EV_ITEM. */
+bool session_answer_unasked(struct session *s, size_t index, uint64_t expected_size);
+/* The receiver has told of a failure of it. True: it was sent unasked, and is asked for once more
+ * if the receiver still wants it. */
+bool session_unasked_failed(struct session *s, size_t index);
+/* Entries sent unasked of which nothing is known yet. */
+size_t session_unasked(const struct session *s);
 size_t session_output_pending(const struct session *s);
 uint64_t session_bytes_out(const struct session *s), session_bytes_in(const struct session *s);
 /* Grows with all that comes in once the frames have begun, but for what only keeps the connection

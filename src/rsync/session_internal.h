@@ -59,7 +59,10 @@ struct listed {
 	uint32_t caller;      /* the caller's index */
 	bool regular;
 	uint8_t requests, items, successes;
-	uint32_t xattrs; /* its set, or ATTRS_SET_NONE */
+	uint32_t xattrs;     /* its set, or ATTRS_SET_NONE */
+	bool early;          /* sent without a request, which may come behind its confirmation */
+	bool unasked;        /* so, and nothing is known of it yet */
+	struct task *parked; /* its request, which needs no answer if it has arrived */
 };
 
 #define LISTED_OPEN UINT64_MAX
@@ -116,6 +119,7 @@ struct session {
 	bool goodbye_done;
 	struct task *tasks, **tasks_end;
 	struct task *incoming;          /* its sums are still coming; not in the queue yet */
+	size_t unasked;                 /* entries of that kind */
 	size_t sums_bytes, names_bytes; /* of all tasks */
 	uint64_t texts, deletions;      /* messages so far */
 	unsigned del_stats;
@@ -175,6 +179,8 @@ void serve_pump(struct session *s);
 void serve_put_item(struct session *s, const struct task *t);
 void serve_drop_task(struct session *s); /* the first */
 void task_free(struct task *t);
+/* What was sent without a request has arrived, or (false) has not: then its request counts. */
+void serve_settle_unasked(struct session *s, struct listed *l, bool arrived);
 
 /* FAILED if the output has outgrown its limit. */
 void session_check_output(struct session *s);

@@ -290,6 +290,8 @@ bool compare_entry(struct source *s, unsigned job, const struct fingerprint *see
 	if (linked && S_ISREG(seen->mode) && (v.flags & MARK_FRESH) &&
 	    (bits & (BACKLOG_WRITTEN | BACKLOG_CLOSED)))
 		v.action = MARK_CONTENT;
+	if (S_ISREG(seen->mode) && (bits & BACKLOG_CLOSED) && !(bits & BACKLOG_MOVED))
+		v.flags |= MARK_CLOSED;
 	below = holds_below(s, job, seen, belief);
 	if (below) /* their deletion goes first */
 		v.flags |= MARK_RETYPED;

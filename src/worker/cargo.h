@@ -35,6 +35,7 @@ struct part {
 	bool redo;       /* was asked for a second time: its SUCCESS comes after the phase */
 	bool success;    /* SUCCESS came; its item may still follow */
 	bool lost;       /* was answered and written off: an error names it */
+	bool unasked;    /* was sent without a request; digest is that of what was sent */
 	bool differs;    /* compare: the target has it otherwise */
 	bool kept;       /* deletion: reported as not empty */
 	bool blocked;    /* an error names it that also concerns what lies below */
@@ -65,6 +66,8 @@ struct cargo {
 	size_t unsettled; /* items without an answer */
 	char *complaint;  /* first error that no part claims (I9) */
 	char *last_error;
+	bool unasked;                     /* something was sent unasked, */
+	bool unasked_refused;             /* and the receiver has told of an error with it */
 	bool phase;                       /* the end of the phase has been seen */
 	struct wire_result_item *answers; /* not reported yet; text owned, path that of an extra */
 	size_t answers_n, answers_cap;

@@ -27,6 +27,8 @@ struct link_env {
 	struct throttle throttle;
 	struct names *names;
 	struct repeats *repeats;
+	unsigned unasked_breaks; /* sessions in a row that broke off after something was sent so */
+	bool asked_only;         /* the server gave up on that: it never gets it again */
 	struct frame_out *out;
 	char *slice; /* SUPPLY_SLICE_BYTES */
 	char *input; /* LINK_READ_BYTES */

@@ -9,7 +9,8 @@
 #include "worker/manifest.h"
 #include "worker/verdict.h"
 
-#define FILE_FLAGS (O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+#define FILE_FLAGS        (O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+#define UNASKED_BYTES_MAX (128u << 10)
 
 void supply_init(struct supply *v)
 {
@@ -101,9 +102,91 @@ void supply_request(struct supply *v, struct session *s, struct cargo *c, struct
 	session_answer_begin(s, size);
 }
 
+static bool may_go_unasked(const struct cargo *c, const struct part *part)
+{
+	return !c->no_ack && !c->xattrs && !c->acls && part->kind == PART_FILE && !part->settled &&
+	       S_ISREG(part->fp.mode) && part->fp.nlink == 1 &&
+	       part->fp.size <= UNASKED_BYTES_MAX && !(part->flags & WIRE_DATA_SENT) &&
+	       (c->batch.items[part->item].flags & WIRE_ITEM_UNASKED);
+}
+
+/* What cannot be read as it was listed is left to its request. */
+static void send_unasked(struct supply *v, struct session *s, struct cargo *c, struct part *part,
+                         char *buffer)
+{
+	struct fingerprint now;
+	uint64_t size = 0;
+	struct stat st;
+	autoclose int fd = supply_open(c, part, &size);
+	ssize_t n = fd >= 0 && size <= UNASKED_BYTES_MAX ? fd_read_full(fd, buffer, size) : -1;
+	struct bytes content = {buffer, (size_t)n};
+
+	if (n < 0 || fstat(fd, &st))
+		return;
+	fingerprint_of(&now, &st);
+	if (fingerprint_moved(&part->fp, &now) ||
+	    !session_answer_unasked(s, part->entry, content.n))
+		return;
+	session_answer_data(s, content);
+	session_answer_end(s);
+	part->flags |= WIRE_DATA_SENT;
+	part->unasked = c->unasked = true;
+	v->hasher = v->hasher ? v->hasher : hasher_new(STRONG_XXH128);
+	hasher_begin(v->hasher);
+	hasher_update(v->hasher, content);
+	hasher_end(v->hasher, part->digest);
+}
+
+void supply_unasked(struct supply *v, struct session *s, struct cargo *c, char *buffer)
+{
+	while (v->fd < 0 && v->ahead < c->listed_n &&
+	       session_output_pending(s) < SUPPLY_SLICE_BYTES) {
+		struct part *part = &c->parts[c->listed[v->ahead++]];
+
+		if (may_go_unasked(c, part))
+			send_unasked(v, s, c, part, buffer);
+	}
+}
+
+bool supply_has_unasked(const struct supply *v, const struct cargo *c)
+{
+	return v->ahead < c->listed_n;
+}
+
+void supply_was_wanted(struct cargo *c, struct part *part)
+{
+	if (!part->unasked || part->hashed)
+		return;
+	part->hashed = true;
+	if (part->settled)
+		repeats_note(c->repeats, part->path, part->digest);
+}
+
 static bool under_way(const struct part *part)
 {
 	return (part->flags & WIRE_DATA_SENT) && !part->settled && !part->success && !part->lost;
+}
+
+/* What was sent unasked came too early, maybe: its request counts. */
+static bool waits_for_request(struct session *s, struct cargo *c, struct part *part)
+{
+	if (!part->unasked || !session_unasked_failed(s, part->entry))
+		return false;
+	c->unasked_refused = true;
+	cargo_blame(part, (struct bytes){0}, TROUBLE_NONE);
+	part->blocked = part->unasked = false;
+	part->flags &= (uint8_t)~WIRE_DATA_SENT;
+	return true;
+}
+
+/* Whichever the error was about. */
+static bool some_wait_for_requests(struct session *s, struct cargo *c)
+{
+	bool some = false;
+
+	for (size_t i = 0; session_unasked(s) && i < c->parts_n; i++)
+		some = waits_for_request(s, c, &c->parts[i]) || some;
+	return some;
 }
 
 void supply_failed(struct session *s, struct cargo *c, const struct blame *named)
@@ -111,11 +194,13 @@ void supply_failed(struct session *s, struct cargo *c, const struct blame *named
 	if (c->no_ack) /* nothing is counted then */
 		return;
 	for (size_t i = 0; i < named->n; i++) {
-		if (under_way(named->parts[i])) {
+		if (!waits_for_request(s, c, named->parts[i]) && under_way(named->parts[i])) {
 			named->parts[i]->lost = true;
 			session_write_off(s, named->parts[i]->entry);
 		}
 	}
+	if (named->n == 0 && some_wait_for_requests(s, c))
+		return;
 	/* It is the number that matters, so any may stand in for the one that is not known, and
 	 * fail itself later; but in place of a name of several the receiver would ask for the next.
 	 */

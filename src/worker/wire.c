@@ -7,7 +7,7 @@
 
 /* A list entry needs this much memory; more items than the frame limit allows cannot come anyway.
  */
-#define ITEM_BYTES_MIN    (4 + 1 + 8)
+#define ITEM_BYTES_MIN    (4 + 2 + 8)
 #define RESULT_BYTES_MIN  (4 + 3 + FINGERPRINT_BYTES + 4 + 4)
 #define FINGERPRINT_BYTES (4 * 4 + 8 * 5)
 
@@ -225,7 +225,7 @@ void wire_put_batch(struct buf *out, const struct wire_batch *m)
 		const struct wire_item *item = &m->items[i];
 
 		put_bytes(out, item->path);
-		buf_add_u8(out, item->flags);
+		buf_add_le16(out, item->flags);
 		buf_add_le64(out, (uint64_t)item->mtime_s);
 	}
 }
@@ -246,9 +246,9 @@ int wire_get_batch(struct bytes payload, struct wire_batch *ret)
 		struct wire_item *item = &ret->items[i];
 
 		item->path = get_bytes(&c);
-		item->flags = cursor_u8(&c);
+		item->flags = cursor_le16(&c);
 		item->mtime_s = (int64_t)cursor_le64(&c);
-		if (!path_valid(item->path)) /* each bit of the flags has a meaning */
+		if (!path_valid(item->path) || item->flags >= WIRE_ITEM_UNASKED << 1)
 			c.bad = true;
 	}
 	if (finish(&c)) {

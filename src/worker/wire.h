@@ -72,10 +72,13 @@ enum wire_item_flag {
 	WIRE_ITEM_SPARE = 64,
 	/* Content class: not sent again when it is what this worker brought to the target last. */
 	WIRE_ITEM_UNLESS_SAME = 128,
+	/* Quick class: certainly new to the target, which has its directory: if it is small it goes
+	 * with the list. */
+	WIRE_ITEM_UNASKED = 256,
 };
 struct wire_item {
 	struct bytes path;
-	uint8_t flags;   /* DIR: for deletions "was a directory"; STAMP: a stamp file, not in the
+	uint16_t flags;  /* DIR: for deletions "was a directory"; STAMP: a stamp file, not in the
 	                  * tree: mtime_s is its generation; SERVE: a stamp that is to be written
 	                  * (else only proven) */
 	int64_t mtime_s; /* STAMP only */

@@ -80,6 +80,24 @@ static void vanished_entry_is_looked_at_and_its_intent_withdrawn(void **state)
 	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
+static void closed_new_file_goes_unasked_where_its_directory_stands(void **state)
+{
+	struct rig *r = *state;
+	const unsigned closed = MARK_FRESH | MARK_CLOSED;
+
+	hold_at_target(r, "old");
+	rig_put(r, "a", MARK_QUICK, closed);
+	assert_int_equal(rig_find(r, "a")->flags[0], WIRE_ITEM_UNASKED);
+	rig_put(r, "moved", MARK_QUICK, MARK_FRESH);
+	assert_int_equal(rig_find(r, "moved")->flags[0], 0);
+	rig_put(r, "d/a", MARK_QUICK, closed);
+	assert_int_equal(rig_find(r, "d/a")->flags[0], 0);
+	rig_put(r, "old", MARK_QUICK, closed);
+	assert_int_equal(rig_find(r, "old")->flags[0], 0);
+	rig_confirm_all(r);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
+}
+
 static void content_in_doubt_is_sent_whatever_was_brought_before(void **state)
 {
 	struct rig *r = *state;
@@ -709,6 +727,7 @@ int main(void)
 	        TEST(ack_enters_the_ledger, rig_make),
 	        TEST(what_is_confirmed_but_for_an_attribute_is_told, rig_make),
 	        TEST(vanished_entry_is_looked_at_and_its_intent_withdrawn, rig_make),
+	        TEST(closed_new_file_goes_unasked_where_its_directory_stands, rig_make),
 	        TEST(content_in_doubt_is_sent_whatever_was_brought_before, rig_make),
 	        TEST(content_that_is_the_same_leaves_attributes_to_be_sent, rig_make),
 	        TEST(confirmed_lately_is_compared_after_a_restart, rig_make),

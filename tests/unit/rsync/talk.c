@@ -67,16 +67,10 @@ struct session_options talk_options(void)
 
 /* --- driving --- */
 
-static void answer(struct talk *t, size_t index)
+static void send_content(struct talk *t, struct talk_file *f)
 {
-	struct talk_file *f = &t->files[index];
 	struct bytes rest = f->content;
 
-	if (f->answer == TALK_NO_SEND) {
-		session_no_send(t->s);
-		return;
-	}
-	session_answer_begin(t->s, rest.n);
 	if (f->answer == TALK_KILL_SERVER)
 		assert_int_equal(kill(t->pid, SIGKILL), 0);
 	while (rest.n) {
@@ -92,6 +86,18 @@ static void answer(struct talk *t, size_t index)
 	} else {
 		session_answer_end(t->s);
 	}
+}
+
+static void answer(struct talk *t, size_t index)
+{
+	struct talk_file *f = &t->files[index];
+
+	if (f->answer == TALK_NO_SEND) {
+		session_no_send(t->s);
+		return;
+	}
+	session_answer_begin(t->s, f->content.n);
+	send_content(t, f);
 }
 
 static void note(struct talk *t, const struct session_event *e)
@@ -120,7 +126,11 @@ static void note(struct talk *t, const struct session_event *e)
 	case SESSION_EV_MESSAGE:
 		buf_add_bytes(&t->messages, e->text);
 		buf_add(&t->messages, "\n", 1);
-		t->errors += e->level == SESSION_ERROR || e->level == SESSION_ERROR_XFER;
+		if (e->level != SESSION_ERROR && e->level != SESSION_ERROR_XFER)
+			break;
+		t->errors++;
+		for (size_t i = 0; i < t->n; i++)
+			(void)session_unasked_failed(t->s, i);
 		break;
 	case SESSION_EV_PHASE:
 		t->phase = true;
@@ -259,8 +269,15 @@ void talk_list(struct talk *t, struct talk_file *files, size_t n, const struct s
 	if (rc < 0)
 		print_message("# session_list: %s\n", err.text);
 	assert_int_equal(rc, 0);
+	for (size_t i = 0; i < n; i++) {
+		if (!files[i].unasked)
+			continue;
+		assert_true(session_answer_unasked(t->s, i, files[i].content.n));
+		send_content(t, &files[i]);
+	}
 	talk_pump(t, is_over);
 	t->literal_out = session_bytes_out(t->s) - before;
+	t->unasked = session_unasked(t->s);
 }
 
 void talk_close(struct talk *t)

@@ -20,6 +20,7 @@ struct talk_file {
 	struct session_entry entry;
 	struct bytes content;
 	enum talk_answer answer;
+	bool unasked; /* is sent right behind the list */
 	/* told by the session */
 	unsigned requests, redos, successes, items, request_flags, item_flags;
 };
@@ -36,6 +37,7 @@ struct talk {
 	struct buf deleted;   /* names, each with a newline behind it; "/" behind directories */
 	struct buf messages;  /* each with a newline behind it */
 	unsigned errors;      /* ERROR and ERROR_XFER */
+	size_t unasked;       /* at the end: sent unasked, without a word about it */
 	uint64_t literal_out; /* bytes written since the list was sent */
 	struct buf *record;   /* what the server sent, if set */
 	const char

@@ -411,6 +411,83 @@ static void wrong_digest_is_asked_again(void **state)
 	talk_assert_content(t, "g", BYTES("other"));
 }
 
+static void unasked_files_arrive_without_an_answer(void **state)
+{
+	struct talk *t = *state;
+
+	for (int protocol = 30; protocol <= 32; protocol++) {
+		struct session_options o = talk_options();
+		struct talk_file f[] = {talk_dir("d"), talk_file("d/a", "content"),
+		                        talk_file("b", ""), talk_file("c", "asked for")};
+
+		o.protocol_max = protocol;
+		for (size_t i = 1; i < 4; i++)
+			f[i].entry.mtime_ns += protocol;
+		f[1].unasked = f[2].unasked = true;
+		(void)mkdir(talk_path(t, "d"), 0755);
+		talk_push(t, SESSION_QUICK, &o, f, ARRAY_LEN(f));
+		talk_assert_content(t, "d/a", BYTES("content"));
+		talk_assert_content(t, "b", BYTES(""));
+		talk_assert_content(t, "c", BYTES("asked for"));
+		assert_int_equal(f[1].requests + f[2].requests, 0);
+		assert_int_equal(f[3].requests, 1);
+		assert_true(f[1].successes && f[2].successes && f[3].successes);
+		assert_int_equal(t->errors, 0);
+		assert_int_equal(t->unasked, 0);
+	}
+}
+
+/* The half that writes may be faster than the one that makes the directory. */
+static void unasked_file_in_a_new_directory_arrives_in_any_case(void **state)
+{
+	struct talk *t = *state;
+	struct session_options o = talk_options();
+	char dirs[16][8], files[16][16];
+
+	for (int i = 0; i < 16; i++) {
+		(void)snprintf(dirs[i], sizeof(dirs[i]), "d%d", i);
+		(void)snprintf(files[i], sizeof(files[i]), "d%d/file", i);
+		struct talk_file f[] = {talk_dir(dirs[i]), talk_file(files[i], "content")};
+
+		f[1].unasked = true;
+		talk_push(t, SESSION_QUICK, &o, f, ARRAY_LEN(f));
+		talk_assert_content(t, files[i], BYTES("content"));
+		assert_true(f[1].successes);
+	}
+}
+
+static void unasked_file_with_a_wrong_digest_is_asked_for(void **state)
+{
+	struct talk *t = *state;
+	struct session_options o = talk_options();
+	struct talk_file f[] = {talk_file("a", "content"), talk_file("b", "other")};
+
+	f[0].unasked = f[1].unasked = true;
+	f[0].answer = TALK_ABORT_ONCE;
+	talk_push(t, SESSION_QUICK, &o, f, ARRAY_LEN(f));
+	talk_assert_content(t, "a", BYTES("content"));
+	assert_int_equal(f[0].redos, 1);
+	assert_int_equal(f[0].successes, 1);
+	assert_int_equal(f[1].requests, 0);
+}
+
+static void unasked_file_that_is_blocked_is_not_confirmed(void **state)
+{
+	struct talk *t = *state;
+	struct session_options o = talk_options();
+	struct talk_file f[] = {talk_file("blocked", "content"), talk_file("free", "content")};
+
+	assert_int_equal(mkdir(talk_path(t, "blocked"), 0755), 0);
+	talk_write(t, "blocked/foreign", BYTES("x"));
+	f[0].unasked = f[1].unasked = true;
+	talk_push(t, SESSION_QUICK, &o, f, ARRAY_LEN(f));
+	talk_assert_content(t, "free", BYTES("content"));
+	assert_true(talk_exists(t, "blocked/foreign"));
+	assert_int_equal(f[0].successes, 0);
+	assert_true(f[1].successes);
+	assert_true(t->errors > 0);
+}
+
 static void no_send_leaves_the_file_out(void **state)
 {
 	struct talk *t = *state;
@@ -622,6 +699,14 @@ int main(void)
 	                                        teardown),
 	        cmocka_unit_test_setup_teardown(compressed_text_sends_less, setup, teardown),
 	        cmocka_unit_test_setup_teardown(wrong_digest_is_asked_again, setup, teardown),
+	        cmocka_unit_test_setup_teardown(unasked_files_arrive_without_an_answer, setup,
+	                                        teardown),
+	        cmocka_unit_test_setup_teardown(unasked_file_in_a_new_directory_arrives_in_any_case,
+	                                        setup, teardown),
+	        cmocka_unit_test_setup_teardown(unasked_file_with_a_wrong_digest_is_asked_for,
+	                                        setup, teardown),
+	        cmocka_unit_test_setup_teardown(unasked_file_that_is_blocked_is_not_confirmed,
+	                                        setup, teardown),
 	        cmocka_unit_test_setup_teardown(no_send_leaves_the_file_out, setup, teardown),
 	        cmocka_unit_test_setup_teardown(grown_file_arrives_whole, setup, teardown),
 	        cmocka_unit_test_setup_teardown(blocked_file_is_told_and_not_confirmed, setup,
