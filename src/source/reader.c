@@ -14,6 +14,11 @@
 
 enum { READ_BYTES = 256 * 1024 };
 
+/* Each drain wakes two more threads. While somebody writes much a drain after each event would cost
+ * more than all the rest, so after a few in a row they keep this distance. */
+#define DRAIN_NS    2000000
+#define DRAINS_FREE 5
+
 /* Under the lock. Returns the number of events. */
 static size_t take_events(struct source *s, struct bytes chunk, uint64_t drain, int64_t now_ns)
 {
@@ -98,28 +103,41 @@ static bool serve(struct source *s, char *space)
 	return !stop;
 }
 
+/* Until there is something to do; *next_ns is when the next drain would be due if they had kept
+ * their distance all the time. */
+static void wait_for_work(struct source *s, int mounts, int64_t *next_ns)
+{
+	int64_t now_ns = clock_boot_ns(), early_ns = *next_ns - DRAINS_FREE * DRAIN_NS - now_ns;
+	struct timespec pause = {.tv_nsec = early_ns > 0 ? early_ns : 0};
+	bool paused = early_ns > 0;
+	struct pollfd p[] = {
+	        {.fd = s->wake, .events = POLLIN},
+	        {.fd = paused || atomic_load(&s->stall) ? -1 : s->queue, .events = POLLIN},
+	        {.fd = mounts, .events = POLLPRI},
+	};
+	uint64_t ignored;
+
+	if (ppoll(p, ARRAY_LEN(p), paused ? &pause : NULL, NULL) < 0)
+		return;
+	if (p[0].revents)
+		(void)!read(s->wake, &ignored, sizeof(ignored));
+	if (p[1].revents)
+		*next_ns = (*next_ns > now_ns ? *next_ns : now_ns) + DRAIN_NS;
+	if (p[2].revents & (POLLPRI | POLLERR)) {
+		atomic_store(&s->pressing, true);
+		mailbox_post(s->in, &inner_new(INNER_MOUNTS)->letter);
+	}
+}
+
 void *reader_run(void *source)
 {
 	struct source *s = source;
 	autofree char *space = mem_array(READ_BYTES, 1);
 	autoclose int mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-	uint64_t ignored;
+	int64_t next_ns = 0;
 
-	do {
-		struct pollfd p[] = {
-		        {.fd = s->wake, .events = POLLIN},
-		        {.fd = atomic_load(&s->stall) ? -1 : s->queue, .events = POLLIN},
-		        {.fd = mounts, .events = POLLPRI},
-		};
-
-		if (poll(p, ARRAY_LEN(p), -1) < 0)
-			continue;
-		if (p[0].revents)
-			(void)!read(s->wake, &ignored, sizeof(ignored));
-		if (p[2].revents & (POLLPRI | POLLERR)) {
-			atomic_store(&s->pressing, true);
-			mailbox_post(s->in, &inner_new(INNER_MOUNTS)->letter);
-		}
-	} while (serve(s, space));
+	do
+		wait_for_work(s, mounts, &next_ns);
+	while (serve(s, space));
 	return NULL;
 }
