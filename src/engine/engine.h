@@ -27,6 +27,8 @@ struct engine_config {
 	size_t batch_marks;        /* default 1000 */
 	uint64_t batch_bytes;      /* default 64 MiB */
 	int64_t longest_wait_ns;   /* default 30 s */
+	int64_t gather_ns;         /* after a flight has left a few marks wait for its end, at most
+	                            * this long, and go together; 0: they do not */
 	int64_t zombie_ns;         /* 2 x the sessions' timeout */
 	int64_t racy_window_ns;    /* of the source's time stamps */
 	bool keep_deleted;         /* never delete at the target */

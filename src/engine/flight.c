@@ -239,7 +239,7 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 		flight_intend(e, items, f->marks);
 		context_intend(e, f, items, f->marks);
 		s->state = SUPPLY_BUSY;
-		s->since_ns = now_ns;
+		s->since_ns = e->sent_ns = now_ns;
 		if (f->marks)
 			e->last_need_ns = now_ns;
 		e->ops->send_batch(e->arg, &wire);

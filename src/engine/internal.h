@@ -199,6 +199,8 @@ struct engine {
 	bool frozen, paused, crawled;
 	char *held_why;
 	int64_t recheck_ns; /* engine_run() wants to be called again then */
+	int64_t sent_ns;    /* when the last flight left */
+	int64_t gather_ns;  /* something waits for the end of a flight, or for this time */
 
 	uint64_t confirmed, bytes_out, bytes_in;
 	size_t kept;
@@ -211,6 +213,8 @@ void engine_say(struct engine *e, int level, const char *id, const char *fmt, ..
         __attribute__((format(printf, 4, 5)));
 uint32_t engine_random(struct engine *e);
 bool engine_can_send(const struct engine *e, int64_t now_ns);
+/* A flight has just left, and what is not urgent waits for its end. */
+bool engine_gathers(struct engine *e, int64_t now_ns);
 /* Enters RETRYING (or stays in it) because of `t`. */
 void engine_trouble(struct engine *e, enum trouble t, struct bytes text, int64_t now_ns);
 void engine_well(struct engine *e, int64_t now_ns);

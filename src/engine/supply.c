@@ -190,8 +190,10 @@ void supply_order(struct engine *e, unsigned needed, int64_t now_ns)
 			supply_open(e, class, now_ns);
 		return;
 	}
+	/* A spare one is opened when the flight is over: it would cost that its time. */
 	if (recently && supply_of_class(e, SESSION_QUICK, false) < e->config.warm &&
-	    supply_count(e, false) < limit)
+	    supply_count(e, false) < limit &&
+	    !(supply_idle(e, SESSION_QUICK) && engine_gathers(e, now_ns)))
 		supply_open(e, SESSION_QUICK, now_ns);
 }
 

@@ -98,6 +98,35 @@ static void closed_new_file_goes_unasked_where_its_directory_stands(void **state
 	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
 }
 
+static void few_marks_wait_for_the_flight_that_has_just_left(void **state)
+{
+	struct rig *r = rig_new();
+	struct rig_batch *b;
+
+	(void)state;
+	r->config.gather_ns = RIG_SECOND / 50;
+	rig_start(r);
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	b = rig_find(r, "a");
+	rig_put(r, "b", MARK_QUICK, MARK_FRESH);
+	rig_put(r, "c", MARK_QUICK, MARK_FRESH);
+	assert_null(rig_find(r, "b"));
+	assert_int_equal(rig_report(r, b, "a", WIRE_ACKED), 0);
+	rig_done(r, b, TROUBLE_NONE, false);
+	rig_run(r);
+	b = rig_find(r, "b");
+	assert_non_null(b);
+	assert_ptr_equal(b, rig_find(r, "c"));
+	rig_put(r, "d", MARK_QUICK, MARK_FRESH);
+	assert_null(rig_find(r, "d"));
+	assert_true(engine_deadline(r->engine) <= r->now_ns + r->config.gather_ns);
+	rig_wait(r, r->config.gather_ns);
+	assert_non_null(rig_find(r, "d"));
+	rig_confirm_all(r);
+	assert_int_equal(engine_settled(r->engine, 1, r->now_ns), ENGINE_SETTLED);
+	rig_free(r);
+}
+
 static void content_in_doubt_is_sent_whatever_was_brought_before(void **state)
 {
 	struct rig *r = *state;
@@ -728,6 +757,7 @@ int main(void)
 	        TEST(what_is_confirmed_but_for_an_attribute_is_told, rig_make),
 	        TEST(vanished_entry_is_looked_at_and_its_intent_withdrawn, rig_make),
 	        TEST(closed_new_file_goes_unasked_where_its_directory_stands, rig_make),
+	        cmocka_unit_test(few_marks_wait_for_the_flight_that_has_just_left),
 	        TEST(content_in_doubt_is_sent_whatever_was_brought_before, rig_make),
 	        TEST(content_that_is_the_same_leaves_attributes_to_be_sent, rig_make),
 	        TEST(confirmed_lately_is_compared_after_a_restart, rig_make),
