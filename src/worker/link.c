@@ -17,6 +17,9 @@
 #define HANDSHAKE_DEFAULT_S 15
 #define KEEPALIVE_MAX_S     20
 #define EOF_WAIT_S          10
+/* Answers leave at once, but then so many of them, or for so long, are gathered. */
+#define REPORT_ANSWERS 256
+#define REPORT_NS      2000000
 /* A receiver that compares, flushes or only hashes sends nothing else but empty frames meanwhile;
  * so does one that waits for ever. */
 #define LULL_S           600
@@ -509,8 +512,12 @@ void link_work(struct link *l, int64_t now_ns)
 		link_progress(l, now_ns);
 		link_take_events(l, now_ns);
 	}
-	if (l->cargo)
-		cargo_report(l->cargo, l->env->out);
+	if (!l->cargo || !l->cargo->answers_n)
+		return;
+	if (now_ns < l->report_ns && l->cargo->answers_n < REPORT_ANSWERS)
+		return;
+	cargo_report(l->cargo, l->env->out);
+	l->report_ns = now_ns + REPORT_NS;
 }
 
 void link_close(struct link *l, int64_t now_ns)
@@ -563,9 +570,13 @@ static bool keeps_alive(const struct link *l)
 
 int64_t link_wake_ns(const struct link *l)
 {
-	if (keeps_alive(l) && l->keepalive_ns < l->deadline_ns)
-		return l->keepalive_ns;
-	return l->deadline_ns;
+	int64_t at_ns = l->deadline_ns;
+
+	if (keeps_alive(l) && l->keepalive_ns < at_ns)
+		at_ns = l->keepalive_ns;
+	if (l->cargo && l->cargo->answers_n && l->report_ns < at_ns)
+		at_ns = l->report_ns;
+	return at_ns;
 }
 
 static void time_is_up(struct link *l, int64_t now_ns)

@@ -63,6 +63,7 @@ struct link {
 	int64_t lull_spare_ns; /* what the listed bytes may add to a lull */
 	int64_t keepalive_ns;  /* when an empty frame is due, INT64_MAX: never */
 	bool only_keepalive;   /* all that is to be written is an empty frame */
+	int64_t report_ns;     /* until then answers gather */
 	bool peer_gone;        /* end of file or reset was received */
 	enum trouble trouble;  /* why it gave up */
 	char *last_error;      /* the server's words outside of a batch */
