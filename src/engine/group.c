@@ -93,6 +93,7 @@ static void group_complete(struct engine *e, const struct mark *m, int64_t now_n
 	        .action = MARK_META, .born = m->born, .since_ns = m->since_ns, .link = m->link};
 	struct group_names names;
 	struct belief b;
+	int64_t at_ns;
 
 	*ret_ns = INT64_MIN;
 	ledger_get(e->ledger, m->path, &b);
@@ -113,8 +114,10 @@ static void group_complete(struct engine *e, const struct mark *m, int64_t now_n
 		if (group_waits(e, joint.path))
 			continue;
 		pathset_put(e->set, &joint, now_ns);
-		if (*ret_ns < now_ns)
-			*ret_ns = now_ns;
+		/* Where there is no room it has become a part of a look. */
+		at_ns = pathset_has(e->set, joint.path) ? now_ns : now_ns + LOOK_NS;
+		if (*ret_ns < at_ns)
+			*ret_ns = at_ns;
 	}
 	buf_done(&names.paths);
 }
