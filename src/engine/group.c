@@ -84,6 +84,15 @@ static bool group_is_look(const struct mark *mark, bool in_flight, void *arg)
 	return true;
 }
 
+/* Where there is no room a mark has become a part of a look, or will when those in flight are back.
+ */
+static bool group_keeps(const struct engine *e, struct bytes path)
+{
+	size_t marks = pathset_pending(e->set) + pathset_in_flight(e->set);
+
+	return pathset_has(e->set, path) && marks <= e->config.marks_limit;
+}
+
 /* Marks the names that were confirmed since the look that made the mark. Sets *ret_ns to when the
  * group may go: INT64_MIN: now, in this batch; else not without those names, or not before they
  * have been looked at. */
@@ -114,8 +123,7 @@ static void group_complete(struct engine *e, const struct mark *m, int64_t now_n
 		if (group_waits(e, joint.path))
 			continue;
 		pathset_put(e->set, &joint, now_ns);
-		/* Where there is no room it has become a part of a look. */
-		at_ns = pathset_has(e->set, joint.path) ? now_ns : now_ns + LOOK_NS;
+		at_ns = group_keeps(e, joint.path) ? now_ns : now_ns + LOOK_NS;
 		if (*ret_ns < at_ns)
 			*ret_ns = at_ns;
 	}
