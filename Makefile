@@ -8,8 +8,8 @@ PACKAGES := \
 	meson ninja-build gcc clang make pkg-config libc6-dev \
 	libuv1-dev liblmdb-dev libpcre2-dev libjansson-dev libmicrohttpd-dev libcurl4-openssl-dev \
 	libexpat1-dev libssl-dev libxxhash-dev libzstd-dev liblz4-dev zlib1g-dev libsystemd-dev \
-	libcmocka-dev uthash-dev python3 python3-pytest rsync openssh-server openssh-client lsyncd \
-	inotify-tools clang-format clang-tidy cppcheck sqlite3 iproute2 iptables e2fsprogs xfsprogs \
+	libcmocka-dev uthash-dev python3 python3-pytest python3-pytest-xdist rsync openssh-server openssh-client \
+	lsyncd inotify-tools clang-format clang-tidy cppcheck sqlite3 iproute2 iptables e2fsprogs xfsprogs \
 	libclang-rt-14-dev mandoc attr acl git
 
 .DEFAULT_GOAL := build

@@ -35,7 +35,7 @@ def inside():
 def rerun(nodeid, rootdir, timeout=180):
     """The same test in namespaces of its own: (passed, skipped reason or None, output)."""
     env = os.environ | {INSIDE: "1"}
-    done = subprocess.run([*UNSHARE, sys.executable, "-m", "pytest", "-q", "-x", "-rs", "-p", "no:cacheprovider", nodeid],
+    done = subprocess.run([*UNSHARE, sys.executable, "-m", "pytest", "-q", "-x", "-rs", "-p", "no:cacheprovider", "-p", "no:xdist", nodeid],
                           cwd=rootdir, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           timeout=timeout, check=False, text=True, errors="backslashreplace")
     skipped = next((line for line in done.stdout.splitlines() if line.startswith("SKIPPED")), None)
