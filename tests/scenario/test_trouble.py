@@ -154,13 +154,19 @@ def test_connections_cut_at_random_places_one_after_the_other_nothing_lost(box):
     url = server.target.replace(str(server.port), str(line.port))
     ls = box.lockstep(src, [url], sets=server.options).settle()
     line.cut = lambda: int(10 ** dice.uniform(1.5, 5.5))
+
+    def cut_since(seen):
+        """What went through without a cut was short: more has to go."""
+        box.write(f"{src}/more", os.urandom(100_000))
+        return ls.ask("retry", "main.1").returncode == 0 and line.cuts > seen
+
     for n in range(30):
         box.fill(f"{src}/n{n}", 20, size=3000)
         box.write(f"{src}/rewritten", dice.randbytes(200_000))
         if n % 3 == 2:
             shutil.rmtree(f"{src}/n{n - 2}")
         seen = line.cuts
-        proc.until(lambda seen=seen: ls.ask("retry", "main.1").returncode == 0 and line.cuts > seen, 20, "a connection cut")
+        proc.until(lambda seen=seen: cut_since(seen), 20, "a connection cut")
     line.cut = None
     retry_now(ls)
     ls.settle(70)

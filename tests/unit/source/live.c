@@ -126,8 +126,9 @@ static struct held *held_put(struct live *l, struct bytes path)
 	return h;
 }
 
-/* As rsync does: every ancestor is listed, too, with attributes looked at now. */
-static bool apply_entry(struct live *l, struct bytes path, enum mark_action action)
+/* As rsync does: every ancestor is listed, too, with attributes looked at now. And as the worker
+ * does: what is a directory, or none, against what was asked for has vanished. */
+static bool apply_entry(struct live *l, struct bytes path, enum mark_action action, bool dir)
 {
 	char full[8192];
 	struct fingerprint fp;
@@ -137,8 +138,8 @@ static bool apply_entry(struct live *l, struct bytes path, enum mark_action acti
 
 	(void)snprintf(full, sizeof(full), "%s/%.*s", l->root, (int)path.n, path.p);
 	assert_int_equal(ledger_intend(l->ledger, &path, 1), 0);
-	if (lstat(full, &st) != 0 ||
-	    (path_parent(path).n && !apply_entry(l, path_parent(path), MARK_META))) {
+	if (lstat(full, &st) != 0 || S_ISDIR(st.st_mode) != dir ||
+	    (path_parent(path).n && !apply_entry(l, path_parent(path), MARK_META, true))) {
 		if (!held_get(l, path))
 			ledger_withdraw(l->ledger, path);
 		return false;
@@ -155,7 +156,7 @@ static bool apply_entry(struct live *l, struct bytes path, enum mark_action acti
 	bool skip = h && action == MARK_META;
 	if (!skip)
 		content = content_of(full, &st);
-	if (lstat(full, &st) != 0)
+	if (lstat(full, &st) != 0 || (st.st_mode & S_IFMT) != (fp.mode & S_IFMT))
 		return false;
 	fingerprint_of(&fp, &st);
 	if (!h)
@@ -211,7 +212,7 @@ static bool apply_mark(struct live *l, const struct mark *m)
 		return true;
 	(void)snprintf(full, sizeof(full), "%s/%.*s", l->root, (int)m->path.n, m->path.p);
 	there = lstat(full, &before) == 0;
-	if (!apply_entry(l, m->path, m->action))
+	if (!apply_entry(l, m->path, m->action, m->flags & MARK_DIR))
 		return !there;
 	if (!there || lstat(full, &after) != 0)
 		return false;
