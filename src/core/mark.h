@@ -35,8 +35,8 @@ enum mark_flag {
 	 * may be elsewhere. */
 	MARK_IF_PENDING = 64,
 	MARK_BRIEF = 128, /* named like a receiver's temporary file: likely to be renamed at once */
+	MARK_SIGHT = 256, /* CONTENT: for what was seen here, not because the target is in doubt */
 	MARK_CLOSED = 512, /* a writer has just closed it under this name */
-	MARK_SIGHT = 256,  /* CONTENT: for what was seen here, not because the target is in doubt */
 };
 
 /* For logs. */

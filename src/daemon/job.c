@@ -10,7 +10,7 @@
 #include "daemon/connect_args.h"
 #include "daemon/runtime.h"
 
-#define GATHER_NS (20 * NS_PER_MS) /* a small list and its goodbye take a fifth of that */
+#define SPARE_WAIT_NS (20 * NS_PER_MS)
 
 void job_log(struct job *j, int level, const char *id, const char *fmt, ...)
 {
@@ -339,7 +339,7 @@ static void job_new_engine(struct job *j)
 	        .batch_marks = o->batch_files,
 	        .batch_bytes = o->batch_bytes,
 	        .longest_wait_ns = o->longest_wait_ns,
-	        .gather_ns = GATHER_NS,
+	        .spare_wait_ns = SPARE_WAIT_NS,
 	        .zombie_ns = 2 * o->timeout_ns,
 	        .racy_window_ns = j->tree->racy_window_ns,
 	        .stamp = o->stamp,

@@ -89,7 +89,7 @@ struct engine *engine_new(const struct engine_config *config, struct ledger *led
 	/* An answer to a predecessor of the same job must not be taken for one of ours. */
 	e->next_token = (uint64_t)engine_random(e) << 32;
 	e->lanes_now = e->config.lanes;
-	e->failed_next_ns = e->recheck_ns = e->gather_ns = INT64_MAX;
+	e->failed_next_ns = e->recheck_ns = e->spare_ns = INT64_MAX;
 	e->last_need_ns = now_ns;
 	e->generation_ns = now_ns;
 	e->types_unsure = true; /* as it may have been before */
@@ -134,14 +134,6 @@ void engine_free(struct engine *e)
 bool engine_can_send(const struct engine *e, int64_t now_ns)
 {
 	return !e->frozen && !e->paused && !e->held_why && now_ns >= e->retry_ns;
-}
-
-bool engine_gathers(struct engine *e, int64_t now_ns)
-{
-	if (!e->flights || now_ns >= e->sent_ns + e->config.gather_ns)
-		return false;
-	e->gather_ns = e->sent_ns + e->config.gather_ns;
-	return true;
 }
 
 void engine_trouble(struct engine *e, enum trouble t, struct bytes text, int64_t now_ns)
@@ -472,12 +464,6 @@ static bool engine_send_one(struct engine *e, unsigned classes, int64_t now_ns)
 	return true;
 }
 
-/* Each list costs the target two processes, so a few marks do not take a further lane at once. */
-static bool engine_waits(struct engine *e, int64_t now_ns)
-{
-	return pathset_pending(e->set) < e->config.batch_marks / 4 && engine_gathers(e, now_ns);
-}
-
 /* A list without marks: stamps, or names that are swept. */
 static void engine_send_alone(struct engine *e, enum session_class class, int64_t now_ns,
                               bool root_ok)
@@ -498,8 +484,6 @@ static void engine_send(struct engine *e, int64_t now_ns, bool root_ok)
 
 	while (engine_busy_lanes(e) < e->lanes_now && engine_can_send(e, now_ns)) {
 		classes = engine_classes(e, &needed, now_ns);
-		if (engine_waits(e, now_ns))
-			break;
 		all_needed |= needed;
 		if (!classes)
 			break;
@@ -527,7 +511,7 @@ void engine_run(struct engine *e, int64_t now_ns, bool root_ok)
 {
 	if (now_ns >= e->retry_ns)
 		e->retry_ns = 0;
-	e->gather_ns = INT64_MAX;
+	e->spare_ns = INT64_MAX;
 	engine_count(e, now_ns);
 	zombie_step(e, now_ns);
 	sweep_step(e, now_ns);
@@ -558,6 +542,6 @@ int64_t engine_deadline(const struct engine *e)
 	/* Nothing is sent before, and then whatever waits has been due for long (I14). */
 	if (e->retry_ns)
 		return earlier(at, e->retry_ns);
-	at = earlier(at, earlier(sweep_deadline(e), e->gather_ns));
+	at = earlier(at, earlier(sweep_deadline(e), e->spare_ns));
 	return earlier(at, earlier(pathset_deadline(e->set), trust_deadline(e)));
 }

@@ -21,18 +21,18 @@ struct engine;
 struct engine_config {
 	const char *job; /* name, copied */
 	struct brake_limits brake;
-	unsigned lanes;            /* sessions at work at the same time, default 4 */
-	unsigned warm;             /* idle quick sessions kept open, default 2 */
-	size_t marks_limit;        /* of the path set, default 65536 */
-	size_t batch_marks;        /* default 1000 */
-	uint64_t batch_bytes;      /* default 64 MiB */
-	int64_t longest_wait_ns;   /* default 30 s */
-	int64_t gather_ns;         /* after a flight has left a few marks wait for its end, at most
-	                            * this long, and go together; 0: they do not */
-	int64_t zombie_ns;         /* 2 x the sessions' timeout */
-	int64_t racy_window_ns;    /* of the source's time stamps */
-	bool keep_deleted;         /* never delete at the target */
-	bool stamp;                /* keep and prove stamps; default true */
+	unsigned lanes;          /* sessions at work at the same time, default 4 */
+	unsigned warm;           /* idle quick sessions kept open, default 2 */
+	size_t marks_limit;      /* of the path set, default 65536 */
+	size_t batch_marks;      /* default 1000 */
+	uint64_t batch_bytes;    /* default 64 MiB */
+	int64_t longest_wait_ns; /* default 30 s */
+	int64_t spare_wait_ns;   /* after a flight has left a spare session is opened at its end, or
+	                          * this long afterwards; 0: at once */
+	int64_t zombie_ns;       /* 2 x the sessions' timeout */
+	int64_t racy_window_ns;  /* of the source's time stamps */
+	bool keep_deleted;       /* never delete at the target */
+	bool stamp;              /* keep and prove stamps; default true */
 	uint64_t first_generation; /* for a target without stamps: wall clock seconds */
 	bool trace;                /* an event (debug) for every result of an item */
 	uint32_t seed;             /* of the jitter */

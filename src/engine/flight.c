@@ -11,8 +11,6 @@
 #include "base/mem.h"
 #include "engine/internal.h"
 
-#define STAMP_PATH_BYTES 192
-
 enum session_class flight_class(enum batch_class class)
 {
 	switch (class) {
@@ -34,21 +32,6 @@ static void flight_free(struct engine *e, struct flight *f)
 	free(f->known);
 	free(f->answered);
 	free(f);
-}
-
-static void stamp_path(struct engine *e, uint64_t generation, struct buf *out)
-{
-	buf_init(out, STAMP_PATH_BYTES);
-	buf_printf(out, ".lockstep/%s.%u", e->job, (unsigned)(generation & 1));
-}
-
-static void flight_add_stamp(struct wire_item *item, struct buf *path, struct engine *e,
-                             uint64_t generation, bool serve)
-{
-	stamp_path(e, generation, path);
-	*item = (struct wire_item){buf_bytes(path),
-	                           (uint16_t)(WIRE_ITEM_STAMP | (serve ? WIRE_ITEM_SERVE : 0)),
-	                           (int64_t)generation};
 }
 
 /* A deletion whose name the target is no longer believed to hold must not be sent: the name may be
@@ -226,9 +209,9 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 	f->heals = !batch && trust_healed(e, now_ns);
 	HASH_ADD(hh, e->flights, id, sizeof(f->id), f);
 	if (f->proof)
-		flight_add_stamp(&items[count++], &proof, e, f->proof, false);
+		stamp_add(&items[count++], &proof, e, f->proof, false);
 	if (f->serve)
-		flight_add_stamp(&items[count++], &serve, e, f->serve, true);
+		stamp_add(&items[count++], &serve, e, f->serve, true);
 	if (count == 0) { /* nothing of it was needed any more; the session stays idle */
 		if (batch)
 			batch_end(batch, now_ns, now_ns);
@@ -427,33 +410,6 @@ static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
 	            now_ns); /* no result for a mark: send again */
 }
 
-static void flight_stamp_result(struct engine *e, struct flight *f, size_t item,
-                                const struct wire_result_item *r, int64_t now_ns)
-{
-	bool serve = f->serve && !(f->proof && item == f->marks);
-
-	if (serve && r->result == WIRE_ACKED) {
-		f->served = true;
-	} else if (serve && (r->result == WIRE_FAILED || r->result == WIRE_DISPROVED)) {
-		if (r->trouble == TROUBLE_NONE && !e->stamp_refused) {
-			e->stamp_refused = true;
-			engine_say(e, LOG_WARN, "stamp.refused",
-			           "the target does not take stamp files (.lockstep/); a replaced "
-			           "target is only noticed by the compare after a gap");
-		}
-	} else if (!serve && r->result == WIRE_PROVEN) {
-		f->proved = true;
-		trust_proven(e, f, now_ns);
-	} else if (!serve && r->result == WIRE_DISPROVED) {
-		trust_disproved(e, f, now_ns);
-	}
-	/* The next generation counts on top of the proven one only, in whatever order they come. */
-	if (f->served && (f->proof == 0 || f->proved)) {
-		f->served = false;
-		trust_served(e, f, now_ns);
-	}
-}
-
 /* A worker is not to be believed blindly: what it reports must make sense for the batch. */
 static bool flight_credible(const struct flight *f, const struct wire_result_item *r)
 {
@@ -517,7 +473,7 @@ int engine_report(struct engine *e, const struct wire_report *m, int64_t now_ns)
 		if (r->index >= f->marks && f->swept)
 			sweep_result(e, f, r, now_ns);
 		else if (r->index >= f->marks)
-			flight_stamp_result(e, f, r->index, r, now_ns);
+			stamp_result(e, f, r->index, r, now_ns);
 		else
 			flight_mark_result(e, f, f->mark_of[r->index], r, now_ns);
 	}

@@ -3,6 +3,7 @@
  *
  *     supply.c   sessions: open ahead of need, idle, busy, retired
  *     flight.c   one batch under way: encoding, intents, reports
+ *     stamp.c    the stamps that ride with it
  *     confirm.c  what an acknowledgement does to the ledger
  *     look.c     what the look thread is asked for
  *     trust.c    stamps, contradictions, compare
@@ -200,7 +201,7 @@ struct engine {
 	char *held_why;
 	int64_t recheck_ns; /* engine_run() wants to be called again then */
 	int64_t sent_ns;    /* when the last flight left */
-	int64_t gather_ns;  /* something waits for the end of a flight, or for this time */
+	int64_t spare_ns;   /* when a spare session is opened, be that flight over or not */
 
 	uint64_t confirmed, bytes_out, bytes_in;
 	size_t kept;
@@ -213,8 +214,6 @@ void engine_say(struct engine *e, int level, const char *id, const char *fmt, ..
         __attribute__((format(printf, 4, 5)));
 uint32_t engine_random(struct engine *e);
 bool engine_can_send(const struct engine *e, int64_t now_ns);
-/* A flight has just left, and what is not urgent waits for its end. */
-bool engine_gathers(struct engine *e, int64_t now_ns);
 /* Enters RETRYING (or stays in it) because of `t`. */
 void engine_trouble(struct engine *e, enum trouble t, struct bytes text, int64_t now_ns);
 void engine_well(struct engine *e, int64_t now_ns);
@@ -295,6 +294,13 @@ void group_join(struct engine *e, const struct belief *known, const struct mark 
 /* What is about to be sent without a name that the target has for the same inode goes back, and
  * that name is marked: it was confirmed after the look. */
 void group_hold_parts(struct engine *e, struct batch *batch, int64_t now_ns);
+
+/* stamp.c */
+/* An item for the stamp of a generation: to be written, or only proven. buf_done() the path. */
+void stamp_add(struct wire_item *item, struct buf *path, struct engine *e, uint64_t generation,
+               bool serve);
+void stamp_result(struct engine *e, struct flight *f, size_t item, const struct wire_result_item *r,
+                  int64_t now_ns);
 
 /* confirm.c */
 /* False: not recorded, because names are believed held below what is no directory. */

@@ -171,6 +171,14 @@ static bool supply_make_room(struct engine *e, enum session_class wanted, int64_
 	return false;
 }
 
+/* The target's new processes would take the time of the flight that has just left. The next change
+ * does not wait: there is one for it. */
+static bool supply_spare_waits(struct engine *e, int64_t now_ns)
+{
+	return e->flights && now_ns < e->sent_ns + e->config.spare_wait_ns &&
+	       supply_idle(e, SESSION_QUICK);
+}
+
 void supply_order(struct engine *e, unsigned needed, int64_t now_ns)
 {
 	static const enum session_class order[] = {SESSION_QUICK, SESSION_CONTENT, SESSION_DELETE};
@@ -190,10 +198,12 @@ void supply_order(struct engine *e, unsigned needed, int64_t now_ns)
 			supply_open(e, class, now_ns);
 		return;
 	}
-	/* A spare one is opened when the flight is over: it would cost that its time. */
-	if (recently && supply_of_class(e, SESSION_QUICK, false) < e->config.warm &&
-	    supply_count(e, false) < limit &&
-	    !(supply_idle(e, SESSION_QUICK) && engine_gathers(e, now_ns)))
+	if (!recently || supply_of_class(e, SESSION_QUICK, false) >= e->config.warm ||
+	    supply_count(e, false) >= limit)
+		return;
+	if (supply_spare_waits(e, now_ns))
+		e->spare_ns = e->sent_ns + e->config.spare_wait_ns;
+	else
 		supply_open(e, SESSION_QUICK, now_ns);
 }
 

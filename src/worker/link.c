@@ -10,51 +10,12 @@
 #include "worker/blame.h"
 #include "worker/verdict.h"
 
-#define NS_PER_S 1000000000LL
-/* On top of the time after which the server itself gives up: its word comes first. */
-#define PATIENCE_MARGIN_S   10
-#define TIMEOUT_DEFAULT_S   30
+#define NS_PER_S            1000000000LL
 #define HANDSHAKE_DEFAULT_S 15
-#define KEEPALIVE_MAX_S     20
 #define EOF_WAIT_S          10
 /* Answers leave at once, but then so many of them, or for so long, are gathered. */
 #define REPORT_ANSWERS 256
 #define REPORT_NS      2000000
-/* A receiver that compares, flushes or only hashes sends nothing else but empty frames meanwhile;
- * so does one that waits for ever. */
-#define LULL_S           600
-#define LULL_BYTES_PER_S (4u << 20) /* of all that was listed: a disk that is slow and busy */
-#define LULL_SPARE_MAX_S (7 * 86400)
-
-static int64_t timeout_ns(const struct link *l)
-{
-	unsigned s = l->env->setup.options.timeout_s;
-
-	return (s ? s : TIMEOUT_DEFAULT_S) * NS_PER_S;
-}
-
-/* Silence after which a running batch is given up: later than the server would, whose word for it
- * is better than ours. */
-static int64_t patience_ns(const struct link *l)
-{
-	int64_t asked = l->env->setup.idle_timeout_s * NS_PER_S;
-	int64_t least = timeout_ns(l) + PATIENCE_MARGIN_S * NS_PER_S;
-
-	return asked > least ? asked : least;
-}
-
-static int64_t lull_spare_ns(const struct manifest *list)
-{
-	static const uint64_t max = (uint64_t)LULL_SPARE_MAX_S * LULL_BYTES_PER_S;
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < list->count && bytes < max; i++) {
-		uint64_t size = S_ISREG(list->entries[i].mode) ? list->entries[i].size : 0;
-
-		bytes += size < max ? size : max;
-	}
-	return (int64_t)((bytes < max ? bytes : max) / LULL_BYTES_PER_S) * NS_PER_S;
-}
 
 static void prepare_socket(struct link *l)
 {
@@ -217,7 +178,7 @@ void link_give_up(struct link *l, enum trouble trouble, struct bytes text, int64
 	}
 	l->state = LINK_ZOMBIE;
 	l->trouble = trouble;
-	l->deadline_ns = now_ns + 2 * timeout_ns(l);
+	l->deadline_ns = now_ns + 2 * link_timeout_ns(l);
 	if (gone)
 		close_socket(l);
 	else
@@ -402,7 +363,7 @@ void link_take_events(struct link *l, int64_t now_ns)
 		if (l->cargo && l->cargo->phase && l->cargo->unsettled == 0) {
 			end_cargo(l, TROUBLE_NONE, false, (struct bytes){0});
 			l->state = LINK_LEAVING;
-			l->deadline_ns = now_ns + timeout_ns(l) + EOF_WAIT_S * NS_PER_S;
+			l->deadline_ns = now_ns + link_timeout_ns(l) + EOF_WAIT_S * NS_PER_S;
 		}
 	}
 	if (l->state == LINK_ZOMBIE || l->state == LINK_OVER || l->peer_gone)
@@ -430,7 +391,7 @@ static void send_list(struct link *l, const struct manifest *list, int64_t now_n
 	struct err err = {0};
 	int r = 0;
 
-	l->lull_spare_ns = lull_spare_ns(list);
+	l->lull_spare_ns = link_lull_spare_ns(list);
 	if (list->count && l->cargo->unsettled) {
 		names_tell(l->env->names, l->session, &l->env->setup, list, now_ns);
 		r = session_list(l->session, list->entries, list->count, list->rules, list->rules_n,
@@ -528,57 +489,6 @@ void link_close(struct link *l, int64_t now_ns)
 		leave(l, now_ns);
 }
 
-void link_progress(struct link *l, int64_t now_ns)
-{
-	if (l->state != LINK_CARRYING)
-		return;
-	l->deadline_ns = now_ns + patience_ns(l);
-	l->lull_ns = l->deadline_ns + LULL_S * NS_PER_S + l->lull_spare_ns;
-}
-
-void link_kept_alive(struct link *l, int64_t now_ns)
-{
-	int64_t until_ns = now_ns + patience_ns(l);
-
-	if (until_ns > l->lull_ns)
-		until_ns = l->lull_ns;
-	if (l->state == LINK_CARRYING && until_ns > l->deadline_ns)
-		l->deadline_ns = until_ns;
-}
-
-/* The silence after which the server would hang up decides when an empty frame is due. */
-void link_wrote(struct link *l, int64_t now_ns)
-{
-	unsigned limit = session_peer_timeout_s(l->session), own = l->env->setup.options.timeout_s;
-	int64_t interval_ns = KEEPALIVE_MAX_S * NS_PER_S;
-
-	if (own && (limit == 0 || own < limit))
-		limit = own;
-	if (limit && limit * NS_PER_S / 3 < interval_ns)
-		interval_ns = limit * NS_PER_S / 3;
-	l->keepalive_ns = limit == 0 && l->pipe ? INT64_MAX : now_ns + interval_ns;
-	/* A frozen peer's buffers take empty frames for hours. */
-	if (!l->only_keepalive)
-		link_progress(l, now_ns);
-	l->only_keepalive = false;
-}
-
-static bool keeps_alive(const struct link *l)
-{
-	return l->state == LINK_IDLE || l->state == LINK_CARRYING;
-}
-
-int64_t link_wake_ns(const struct link *l)
-{
-	int64_t at_ns = l->deadline_ns;
-
-	if (keeps_alive(l) && l->keepalive_ns < at_ns)
-		at_ns = l->keepalive_ns;
-	if (l->cargo && l->cargo->answers_n && l->report_ns < at_ns)
-		at_ns = l->report_ns;
-	return at_ns;
-}
-
 static void time_is_up(struct link *l, int64_t now_ns)
 {
 	switch (l->state) {
@@ -611,7 +521,7 @@ void link_timer(struct link *l, int64_t now_ns)
 		time_is_up(l, now_ns);
 		return;
 	}
-	if (!keeps_alive(l) || now_ns < l->keepalive_ns)
+	if (!link_keeps_alive(l) || now_ns < l->keepalive_ns)
 		return;
 	if (session_output(l->session).n == 0 &&
 	    (state == SESSION_READY || state == SESSION_SERVING)) {

@@ -76,8 +76,6 @@ void link_free(struct link *l);
 
 /* Events to poll for; 0 with fd -1. */
 short link_poll_events(const struct link *l, bool may_write);
-/* The next time at which link_timer() has to be called. */
-int64_t link_wake_ns(const struct link *l);
 void link_timer(struct link *l, int64_t now_ns);
 /* Socket I/O after poll. */
 void link_io(struct link *l, short revents, int64_t now_ns);
@@ -101,11 +99,21 @@ void link_read(struct link *l, int64_t now_ns);
 void link_write(struct link *l, int64_t now_ns);
 /* link.c: the socket came to its end; error 0: properly. */
 void link_ended(struct link *l, int error, int64_t now_ns);
+void link_take_events(struct link *l, int64_t now_ns);
+
+/* link_time.c */
+/* The next time at which link_timer() has to be called. */
+int64_t link_wake_ns(const struct link *l);
 /* Bytes went either way. */
 void link_progress(struct link *l, int64_t now_ns);
 /* Nothing came but what keeps the connection alive. */
 void link_kept_alive(struct link *l, int64_t now_ns);
 void link_wrote(struct link *l, int64_t now_ns);
-void link_take_events(struct link *l, int64_t now_ns);
+/* A state in which the server would hang up on one that says nothing. */
+bool link_keeps_alive(const struct link *l);
+/* After how much silence the server gives up. */
+int64_t link_timeout_ns(const struct link *l);
+/* What comparing or flushing all that is listed may add to a lull. */
+int64_t link_lull_spare_ns(const struct manifest *list);
 
 #endif

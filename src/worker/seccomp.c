@@ -21,15 +21,6 @@
 #define ARCH AUDIT_ARCH_AARCH64
 #endif
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#endif
-
 /* Numbers of calls that are younger than the headers of some systems; the same on all of ours. */
 enum young_call {
 	YOUNG_PIDFD_SEND_SIGNAL = 424,
@@ -55,7 +46,7 @@ static const uint32_t denied[] = {
         /* programs and processes */
         SYS_execve,
         SYS_execveat,
-#ifndef SANITIZED
+#ifndef SECCOMP_SANITIZED
         SYS_ptrace,
 #ifdef SYS_fork
         SYS_fork,
@@ -233,7 +224,7 @@ static void allow_only(struct program *p, uint32_t number, uint32_t argument)
 
 static void add_processes(struct program *p)
 {
-#ifndef SANITIZED
+#ifndef SECCOMP_SANITIZED
 	add(p, UNLESS(BPF_JEQ, SYS_clone, 4));
 	add(p, LOAD_ARG(0));
 	add(p, UNLESS(BPF_JSET, CLONE_THREAD, 1));

@@ -13,10 +13,20 @@
 
 #include <stdbool.h>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SECCOMP_SANITIZED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SECCOMP_SANITIZED 1
+#endif
+
 /* For this process and all its future threads, for good; needs no_new_privs. `asks_names`: names of
  * users may be asked of a local service (nscd, sssd, winbind), so that Unix sockets stay. Returns
  * whether the filter is in force: not with a kernel without seccomp, or on other than x86-64 and
- * arm64. In a build with a sanitizer processes and ptrace stay as well, which its runtime needs. */
+ * arm64. In a build with a sanitizer (SECCOMP_SANITIZED) processes and ptrace stay as well, which
+ * its runtime needs. */
 bool seccomp_enter(bool asks_names);
 
 #endif

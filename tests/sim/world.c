@@ -119,7 +119,7 @@ void world_start_daemon(struct world *w)
 	        .keep_deleted = w->mood.keep_deleted,
 	        .lanes = 3,
 	        .warm = 1,
-	        .gather_ns = world_random(w, 2) ? 20000000 : 0,
+	        .spare_wait_ns = world_random(w, 2) ? 20000000 : 0,
 	        .marks_limit = w->mood.marks_limit,
 	        .batch_marks = 8,
 	        .batch_bytes = 1 << 20,

@@ -376,3 +376,34 @@ bool talk_deleted(const struct talk *t, const char *name)
 
 	return t->deleted.n && memmem(t->deleted.p, t->deleted.n, line, (size_t)n);
 }
+
+int talk_make(void **state)
+{
+	struct talk *t = mem_alloc(sizeof(*t));
+
+	talk_init(t);
+	*state = t;
+	return 0;
+}
+
+int talk_drop(void **state)
+{
+	talk_done(*state);
+	free(*state);
+	return 0;
+}
+
+const struct session_options talk_plain_options = {.perms = true,
+                                                   .times = true,
+                                                   .links = true,
+                                                   .numeric_ids = true,
+                                                   .min_digest = 1,
+                                                   .protocol_max = 32};
+
+void talk_feed_data(struct session *s, struct bytes in)
+{
+	char header[4] = {(char)in.n, (char)(in.n >> 8), (char)(in.n >> 16), 7};
+
+	(void)session_feed(s, (struct bytes){header, 4});
+	(void)session_feed(s, in);
+}

@@ -47,6 +47,13 @@ struct talk {
 
 void talk_init(struct talk *t);
 void talk_done(struct talk *t); /* removes the directory */
+/* cmocka setup and teardown; *state is the talk. */
+int talk_make(void **state);
+int talk_drop(void **state);
+/* One data frame with these bytes. */
+void talk_feed_data(struct session *s, struct bytes in);
+/* As plain as options can be. */
+extern const struct session_options talk_plain_options;
 struct session_options talk_options(void);
 /* Spawns `rsync --server` for the class and waits for READY (or FAILED). */
 void talk_open(struct talk *t, enum session_class class, const struct session_options *o);

@@ -9,31 +9,16 @@
 #include <cmocka.h>
 #include "base/mem.h"
 #include "rsync/session.h"
-
-static const struct session_options options = {.perms = true,
-                                               .times = true,
-                                               .links = true,
-                                               .numeric_ids = true,
-                                               .min_digest = 1,
-                                               .protocol_max = 32};
+#include "talk.h"
 
 static void say(struct session *s, struct bytes in)
 {
 	(void)session_feed(s, in);
 }
 
-/* One data frame. */
-static void say_data(struct session *s, struct bytes in)
-{
-	char header[4] = {(char)in.n, (char)(in.n >> 8), (char)(in.n >> 16), 7};
-
-	(void)session_feed(s, (struct bytes){header, 4});
-	(void)session_feed(s, in);
-}
-
 static struct session *ready(enum session_class class)
 {
-	struct session *s = session_new(SESSION_PIPE, class, &options, "/x", NULL);
+	struct session *s = session_new(SESSION_PIPE, class, &talk_plain_options, "/x", NULL);
 
 	say(s, BYTES("\x1f\0\0\0\x81\xfe\3md5\1\2\3\4"));
 	assert_int_equal(session_state(s), SESSION_READY);
@@ -89,7 +74,7 @@ static void item_outside_the_list_is_a_breach(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct session *s = serving();
 
-		say_data(s, bad[i]);
+		talk_feed_data(s, bad[i]);
 		assert_breach(s);
 	}
 }
@@ -102,7 +87,7 @@ static struct session *serving_xattrs(void)
 	static const struct session_xattr x[] = {{{"user.1", 6}, {LONG, sizeof(LONG) - 1}},
 	                                         {{"user.2", 6}, {"short", 5}},
 	                                         {{"user.3", 6}, {LONG, sizeof(LONG) - 2}}};
-	struct session_options o = options;
+	struct session_options o = talk_plain_options;
 	struct session_entry e[] = {
 	        {.path = BYTES("d"), .mode = S_IFDIR | 0755},
 	        {.path = BYTES("a"), .mode = S_IFREG | 0644, .xattrs = x, .xattrs_n = ARRAY_LEN(x)},
@@ -138,7 +123,7 @@ static void wanted_attribute_that_was_not_listed_is_a_breach(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct session *s = serving_xattrs();
 
-		say_data(s, bad[i]);
+		talk_feed_data(s, bad[i]);
 		if (session_state(s) != SESSION_FAILED)
 			fail_msg("case %zu passed", i);
 		assert_breach(s);
@@ -153,11 +138,11 @@ static void wanted_attributes_are_echoed_with_their_item(void **state)
 	struct bytes out;
 
 	(void)state;
-	say_data(s, BYTES("\1\0")); /* in pieces */
-	say_data(s, BYTES("\1\1\2"));
+	talk_feed_data(s, BYTES("\1\0")); /* in pieces */
+	talk_feed_data(s, BYTES("\1\1\2"));
 	session_next(s, &ev);
 	assert_int_equal(ev.kind, SESSION_EV_NONE);
-	say_data(s, (struct bytes){"\0", 1});
+	talk_feed_data(s, (struct bytes){"\0", 1});
 	session_next(s, &ev);
 	assert_int_equal(ev.kind, SESSION_EV_ITEM);
 	assert_int_equal(ev.flags, SESSION_ITEM_XATTR);
@@ -173,10 +158,10 @@ static void attribute_wanted_again_and_again_is_a_breach(void **state)
 	struct session *s = serving_xattrs();
 
 	(void)state;
-	say_data(s, BYTES("\1\0\1\1\0"));
-	say_data(s, BYTES("\xfe\x80\0\0\0\0\1\1\0"));
+	talk_feed_data(s, BYTES("\1\0\1\1\0"));
+	talk_feed_data(s, BYTES("\xfe\x80\0\0\0\0\1\1\0"));
 	assert_int_equal(session_state(s), SESSION_SERVING);
-	say_data(s, BYTES("\xfe\x80\0\0\0\0\1\1\0"));
+	talk_feed_data(s, BYTES("\xfe\x80\0\0\0\0\1\1\0"));
 	assert_breach(s);
 }
 
@@ -186,8 +171,8 @@ static void attribute_flag_without_the_option_has_nothing_behind_it(void **state
 	struct session *s = serving();
 
 	(void)state;
-	say_data(s, BYTES("\1\0\1"));
-	say_data(s, BYTES("\1\0\x60"));
+	talk_feed_data(s, BYTES("\1\0\1"));
+	talk_feed_data(s, BYTES("\1\0\x60"));
 	assert_int_equal(session_state(s), SESSION_SERVING);
 	session_free(s);
 }
@@ -197,10 +182,10 @@ static void third_request_for_a_file_is_a_breach(void **state)
 	struct session *s = serving();
 
 	(void)state;
-	say_data(s, BYTES("\1\0\xa0" HEAD0));
-	say_data(s, BYTES("\xfe\x80\0\0\0\0\xa0" HEAD0));
+	talk_feed_data(s, BYTES("\1\0\xa0" HEAD0));
+	talk_feed_data(s, BYTES("\xfe\x80\0\0\0\0\xa0" HEAD0));
 	assert_int_equal(session_state(s), SESSION_SERVING);
-	say_data(s, BYTES("\xfe\x80\0\0\0\0\xa0" HEAD0));
+	talk_feed_data(s, BYTES("\xfe\x80\0\0\0\0\xa0" HEAD0));
 	assert_breach(s);
 }
 
@@ -211,7 +196,7 @@ static void endless_items_of_a_file_are_a_breach(void **state)
 
 	(void)state;
 	for (; session_state(s) == SESSION_SERVING && n < 100; n++)
-		say_data(s, BYTES("\xfe\x80\0\0\0\0\x60"));
+		talk_feed_data(s, BYTES("\xfe\x80\0\0\0\0\x60"));
 	assert_true(n < 20);
 	assert_breach(s);
 }
@@ -223,7 +208,7 @@ static void request_with_nothing_behind_it_is_handed_out(void **state)
 	struct session_event ev;
 
 	(void)state;
-	say_data(s, BYTES("\1\0\xa0" HEAD0));
+	talk_feed_data(s, BYTES("\1\0\xa0" HEAD0));
 	session_next(s, &ev);
 	assert_int_equal(ev.kind, SESSION_EV_REQUEST);
 	assert_int_equal(ev.index, 1);
@@ -237,9 +222,9 @@ static void request_after_the_end_is_not_answered(void **state)
 	struct session_event ev;
 
 	(void)state;
-	say_data(s, BYTES("\0\0"));
+	talk_feed_data(s, BYTES("\0\0"));
 	assert_int_equal(session_state(s), SESSION_SERVING);
-	say_data(s, BYTES("\1\0\xa0" HEAD0));
+	talk_feed_data(s, BYTES("\1\0\xa0" HEAD0));
 	assert_int_equal(session_state(s), SESSION_SERVING);
 	do {
 		session_next(s, &ev);
@@ -253,14 +238,14 @@ static void ends_without_end_are_harmless(void **state)
 	struct session *s = serving();
 
 	(void)state;
-	say_data(s, BYTES("\0\0\0\0\0\0\0\0\0\0"));
+	talk_feed_data(s, BYTES("\0\0\0\0\0\0\0\0\0\0"));
 	assert_breach(s);
 	s = serving();
-	say_data(s, BYTES("\0\0\0\0"));
+	talk_feed_data(s, BYTES("\0\0\0\0"));
 	assert_int_equal(session_state(s), SESSION_GOODBYE);
-	say_data(s, BYTES("\0"));
+	talk_feed_data(s, BYTES("\0"));
 	assert_int_equal(session_state(s), SESSION_CLOSED);
-	say_data(s, BYTES("\0\0\1\2\3"));
+	talk_feed_data(s, BYTES("\0\0\1\2\3"));
 	assert_int_equal(session_state(s), SESSION_CLOSED);
 	session_free(s);
 }
@@ -300,7 +285,7 @@ static void answer_before_the_list_is_a_breach(void **state)
 	(void)state;
 	say(s, BYTES("\0\0\0\7"));
 	assert_int_equal(session_state(s), SESSION_READY);
-	say_data(s, BYTES("\0"));
+	talk_feed_data(s, BYTES("\0"));
 	assert_breach(s);
 	s = ready(SESSION_QUICK);
 	say(s, BYTES("\4\0\0\x6b\0\0\0\0"));
@@ -313,7 +298,8 @@ static void flags_that_were_not_offered_are_a_breach(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-		struct session *s = session_new(SESSION_PIPE, SESSION_QUICK, &options, "/x", NULL);
+		struct session *s =
+		        session_new(SESSION_PIPE, SESSION_QUICK, &talk_plain_options, "/x", NULL);
 
 		say(s, BYTES("\x20\0\0\0"));
 		say(s, bad[i]);
@@ -323,14 +309,15 @@ static void flags_that_were_not_offered_are_a_breach(void **state)
 
 static void old_or_chatty_remote_side_is_told_apart(void **state)
 {
-	struct session *s = session_new(SESSION_PIPE, SESSION_QUICK, &options, "/x", NULL);
+	struct session *s =
+	        session_new(SESSION_PIPE, SESSION_QUICK, &talk_plain_options, "/x", NULL);
 
 	(void)state;
 	say(s, BYTES("\x1d\0\0\0"));
 	assert_int_equal(session_fault(s), SESSION_FAULT_REFUSED);
 	assert_non_null(strstr(session_error(s)->text, "speaks protocol 29"));
 	session_free(s);
-	s = session_new(SESSION_PIPE, SESSION_QUICK, &options, "/x", NULL);
+	s = session_new(SESSION_PIPE, SESSION_QUICK, &talk_plain_options, "/x", NULL);
 	say(s, BYTES("Welcome\x1b to host\n"));
 	assert_int_equal(session_fault(s), SESSION_FAULT_PROTOCOL);
 	assert_non_null(strstr(session_error(s)->text, "Welcome\\x1b"));
@@ -341,7 +328,7 @@ static struct session *daemon_session(void)
 {
 	static const struct session_login login = {"mod", "joe", "secret"};
 
-	return session_new(SESSION_DAEMON, SESSION_QUICK, &options, "mod/", &login);
+	return session_new(SESSION_DAEMON, SESSION_QUICK, &talk_plain_options, "mod/", &login);
 }
 
 static void greeting_must_be_rsyncs(void **state)
@@ -409,13 +396,13 @@ static void sums_beyond_the_limit_send_the_file_whole(void **state)
 
 	(void)state;
 	/* 5,000,000 blocks of 1000 bytes with 16 bytes of strong sum each */
-	say_data(s, BYTES("\1\0\x80\x40\x4b\x4c\0\xe8\3\0\0\x10\0\0\0\0\0\0\0"));
+	talk_feed_data(s, BYTES("\1\0\x80\x40\x4b\x4c\0\xe8\3\0\0\x10\0\0\0\0\0\0\0"));
 	session_sent(s, session_output(s).n);
 	for (size_t n; left; left -= n) {
 		n = left < step ? left : step;
-		say_data(s, (struct bytes){zeros, n});
+		talk_feed_data(s, (struct bytes){zeros, n});
 	}
-	say_data(s, BYTES("\0"));
+	talk_feed_data(s, BYTES("\0"));
 	session_next(s, &ev);
 	assert_int_equal(ev.kind, SESSION_EV_REQUEST);
 	session_answer_begin(s, 2);
@@ -440,8 +427,8 @@ static void calls_in_the_wrong_place_do_nothing(void **state)
 	session_no_send(s);
 	session_quit(s);
 	assert_int_equal(session_output_pending(s), before);
-	say_data(s, BYTES("\1\0\xa0\xff\xff\xff\xff"
-	                  "\0\0\0\0\0\0\0\0\0\0\0\0"));
+	talk_feed_data(s, BYTES("\1\0\xa0\xff\xff\xff\xff"
+	                        "\0\0\0\0\0\0\0\0\0\0\0\0"));
 	session_answer_begin(s, 1);
 	session_keepalive(s);
 	session_eof(s);

@@ -13,30 +13,16 @@
 #include "base/mem.h"
 #include "rsync/codec.h"
 #include "rsync/session.h"
+#include "talk.h"
 
 #define HEAD0 "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 /* Of the entries of serving(). */
 #define SUCCESS_A BYTES("\4\0\0\x6b\0\0\0\0")
 #define SUCCESS_B BYTES("\4\0\0\x6b\1\0\0\0")
 
-static const struct session_options options = {.perms = true,
-                                               .times = true,
-                                               .links = true,
-                                               .numeric_ids = true,
-                                               .min_digest = 1,
-                                               .protocol_max = 32};
-
 static void say(struct session *s, struct bytes in)
 {
 	(void)session_feed(s, in);
-}
-
-static void say_data(struct session *s, struct bytes in)
-{
-	char header[4] = {(char)in.n, (char)(in.n >> 8), (char)(in.n >> 16), 7};
-
-	say(s, (struct bytes){header, 4});
-	say(s, in);
 }
 
 static void send_all(struct session *s)
@@ -51,7 +37,7 @@ static struct session *listing(enum session_class class, int protocol)
 	                            {.path = BYTES("a"), .mode = S_IFREG | 0644},
 	                            {.path = BYTES("b"), .mode = S_IFREG | 0644}};
 	char version[4] = {(char)protocol};
-	struct session *s = session_new(SESSION_PIPE, class, &options, "/x", NULL);
+	struct session *s = session_new(SESSION_PIPE, class, &talk_plain_options, "/x", NULL);
 	struct err err;
 
 	say(s, (struct bytes){version, 4});
@@ -103,7 +89,7 @@ static void confirmation_before_the_file_has_left_is_a_breach(void **state)
 	(void)state;
 	for (int step = 0; step < 4; step++) {
 		s = serving();
-		say_data(s, BYTES("\1\0\xa0" HEAD0));
+		talk_feed_data(s, BYTES("\1\0\xa0" HEAD0));
 		if (step == 1) {
 			assert_int_equal(count_events(s, SESSION_EV_REQUEST), 1);
 			session_answer_begin(s, 1);
@@ -158,7 +144,7 @@ static void request_for_what_was_confirmed_is_a_breach(void **state)
 
 	(void)state;
 	say(s, SUCCESS_A);
-	say_data(s, BYTES("\1\0\xa0" HEAD0));
+	talk_feed_data(s, BYTES("\1\0\xa0" HEAD0));
 	assert_breach(s, "had confirmed");
 }
 
@@ -192,9 +178,9 @@ static void end_of_a_phase_whose_requests_wait_is_a_breach(void **state)
 	struct session *s = serving();
 
 	(void)state;
-	say_data(s, BYTES("\1\0\xa0" HEAD0 "\0"));
+	talk_feed_data(s, BYTES("\1\0\xa0" HEAD0 "\0"));
 	assert_int_equal(session_state(s), SESSION_SERVING);
-	say_data(s, BYTES("\0"));
+	talk_feed_data(s, BYTES("\0"));
 	assert_breach(s, "still waiting for a file");
 }
 
@@ -207,17 +193,17 @@ static void end_behind_a_repetition_is_early_only_if_it_is_the_last(void **state
 		struct session *s = listing(SESSION_QUICK, protocol);
 
 		send_all(s);
-		say_data(s, BYTES("\1\0\xa0" HEAD0 "\0"));
+		talk_feed_data(s, BYTES("\1\0\xa0" HEAD0 "\0"));
 		answer(s);
 		send_all(s);
-		say_data(s, BYTES("\xfe\x80\0\0\0\0\xa0" HEAD0 "\0\0\0"));
+		talk_feed_data(s, BYTES("\xfe\x80\0\0\0\0\xa0" HEAD0 "\0\0\0"));
 		assert_int_equal(session_state(s), SESSION_SERVING);
 		assert_int_equal(count_events(s, SESSION_EV_PHASE), protocol == 30);
 		if (protocol == 30) {
 			session_free(s);
 			continue;
 		}
-		say_data(s, BYTES("\0"));
+		talk_feed_data(s, BYTES("\0"));
 		assert_breach(s, "still waiting for a file");
 	}
 }
@@ -264,10 +250,10 @@ static void statistics_without_end_are_a_breach(void **state)
 	int n = 0;
 
 	(void)state;
-	say_data(s, BYTES("\0\0\0"));
-	say_data(s, BYTES("\xff\2\0\0\0\0\0"));
+	talk_feed_data(s, BYTES("\0\0\0"));
+	talk_feed_data(s, BYTES("\xff\2\0\0\0\0\0"));
 	for (; session_state(s) == SESSION_GOODBYE && n < 100; n++)
-		say_data(s, BYTES("\xff\xfe\x80\3\0\0\0\0\0\0\0"));
+		talk_feed_data(s, BYTES("\xff\xfe\x80\3\0\0\0\0\0\0\0"));
 	assert_true(n < 10);
 	assert_breach(s, "statistics without end");
 }
@@ -278,7 +264,8 @@ static void names_that_wait_are_bounded(void **state)
 	enum { FILES = 3000, NAME = 4000 };
 	autofree struct session_entry *e = mem_array(FILES, sizeof(*e));
 	autofree char *names = mem_alloc((size_t)FILES * 8), *xname = mem_alloc(NAME);
-	struct session *s = session_new(SESSION_PIPE, SESSION_QUICK, &options, "/x", NULL);
+	struct session *s =
+	        session_new(SESSION_PIPE, SESSION_QUICK, &talk_plain_options, "/x", NULL);
 	struct ndx_state ndx = ndx_state_start();
 	struct buf b;
 	int n = 0;
@@ -295,13 +282,13 @@ static void names_that_wait_are_bounded(void **state)
 	buf_init(&b, 2 * NAME);
 	codec_put_ndx(&b, &ndx, 0);
 	buf_add(&b, "\0\xa0" HEAD0, 18);
-	say_data(s, buf_bytes(&b));
+	talk_feed_data(s, buf_bytes(&b));
 	for (; session_state(s) == SESSION_SERVING && n < 8 * FILES; n++) {
 		buf_clear(&b);
 		codec_put_ndx(&b, &ndx, n / 8);
 		buf_add_le16(&b, SESSION_ITEM_XNAME | SESSION_ITEM_LOCAL);
 		codec_put_vstring(&b, (struct bytes){xname, NAME});
-		say_data(s, buf_bytes(&b));
+		talk_feed_data(s, buf_bytes(&b));
 	}
 	buf_done(&b);
 	assert_in_range(n, (64u << 20) / NAME, (65u << 20) / NAME);

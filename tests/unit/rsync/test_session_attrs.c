@@ -14,22 +14,6 @@
 
 #define LONG_BYTES 3000 /* ext4 has room for one block of all of them */
 
-static int setup(void **state)
-{
-	struct talk *t = mem_alloc(sizeof(*t));
-
-	talk_init(t);
-	*state = t;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	talk_done(*state);
-	free(*state);
-	return 0;
-}
-
 /* Whether the target's file system has them; said loudly. */
 static void need(struct talk *t, const char *name)
 {
@@ -328,7 +312,7 @@ static void without_acls_they_are_removed(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, talk_make, talk_drop)
 	const struct CMUnitTest tests[] = {
 	        TEST(values_small_and_long_arrive_with_every_protocol),
 	        TEST(change_of_an_attribute_alone_sends_no_content),

@@ -14,22 +14,6 @@
 #include "rsync/sums.h"
 #include "talk.h"
 
-static int setup(void **state)
-{
-	struct talk *t = mem_alloc(sizeof(*t));
-
-	talk_init(t);
-	*state = t;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	talk_done(*state);
-	free(*state);
-	return 0;
-}
-
 static void make_dir(struct talk *t, const char *path)
 {
 	assert_int_equal(mkdir(talk_path(t, path), 0750), 0);
@@ -487,27 +471,30 @@ static void checksum_finds_what_size_and_time_hide(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test_setup_teardown(only_named_entries_go, setup, teardown),
-	        cmocka_unit_test_setup_teardown(entries_of_the_root_go, setup, teardown),
-	        cmocka_unit_test_setup_teardown(foreign_files_keep_their_directory, setup,
-	                                        teardown),
-	        cmocka_unit_test_setup_teardown(every_odd_name_goes_and_only_it, setup, teardown),
-	        cmocka_unit_test_setup_teardown(odd_rule_spares_all_that_is_odd_otherwise, setup,
-	                                        teardown),
+	        cmocka_unit_test_setup_teardown(only_named_entries_go, talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(entries_of_the_root_go, talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(foreign_files_keep_their_directory, talk_make,
+	                                        talk_drop),
+	        cmocka_unit_test_setup_teardown(every_odd_name_goes_and_only_it, talk_make,
+	                                        talk_drop),
+	        cmocka_unit_test_setup_teardown(odd_rule_spares_all_that_is_odd_otherwise,
+	                                        talk_make, talk_drop),
 	        cmocka_unit_test_setup_teardown(temporary_files_of_a_name_go_and_nothing_else,
-	                                        setup, teardown),
-	        cmocka_unit_test_setup_teardown(temporary_files_of_an_odd_name_are_its_own, setup,
-	                                        teardown),
-	        cmocka_unit_test_setup_teardown(directory_goes_with_temporary_files_in_it, setup,
-	                                        teardown),
-	        cmocka_unit_test_setup_teardown(two_thousand_names_go, setup, teardown),
-	        cmocka_unit_test_setup_teardown(dry_run_tells_and_deletes_nothing, setup, teardown),
-	        cmocka_unit_test_setup_teardown(broken_rules_are_refused_unsent, setup, teardown),
+	                                        talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(temporary_files_of_an_odd_name_are_its_own,
+	                                        talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(directory_goes_with_temporary_files_in_it,
+	                                        talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(two_thousand_names_go, talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(dry_run_tells_and_deletes_nothing, talk_make,
+	                                        talk_drop),
+	        cmocka_unit_test_setup_teardown(broken_rules_are_refused_unsent, talk_make,
+	                                        talk_drop),
 	        cmocka_unit_test(rules_are_always_closed),
 	        cmocka_unit_test_setup_teardown(compare_tells_what_differs_and_changes_nothing,
-	                                        setup, teardown),
-	        cmocka_unit_test_setup_teardown(checksum_finds_what_size_and_time_hide, setup,
-	                                        teardown),
+	                                        talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(checksum_finds_what_size_and_time_hide, talk_make,
+	                                        talk_drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

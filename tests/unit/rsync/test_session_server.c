@@ -13,22 +13,6 @@
 #include "base/mem.h"
 #include "talk.h"
 
-static int setup(void **state)
-{
-	struct talk *t = mem_alloc(sizeof(*t));
-
-	talk_init(t);
-	*state = t;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	talk_done(*state);
-	free(*state);
-	return 0;
-}
-
 /* Reproducible bytes without repetition. */
 static char *noise(size_t n)
 {
@@ -676,51 +660,55 @@ static void list_that_breaks_a_rule_is_refused_unsent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test_setup_teardown(push_new_tree_arrives, setup, teardown),
-	        cmocka_unit_test_setup_teardown(push_with_every_protocol_arrives, setup, teardown),
-	        cmocka_unit_test_setup_teardown(push_all_types_arrive_with_attributes, setup,
-	                                        teardown),
-	        cmocka_unit_test_setup_teardown(push_to_an_older_server_arrives, setup, teardown),
-	        cmocka_unit_test_setup_teardown(push_root_entry_sets_the_roots_attributes, setup,
-	                                        teardown),
+	        cmocka_unit_test_setup_teardown(push_new_tree_arrives, talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(push_with_every_protocol_arrives, talk_make,
+	                                        talk_drop),
+	        cmocka_unit_test_setup_teardown(push_all_types_arrive_with_attributes, talk_make,
+	                                        talk_drop),
+	        cmocka_unit_test_setup_teardown(push_to_an_older_server_arrives, talk_make,
+	                                        talk_drop),
+	        cmocka_unit_test_setup_teardown(push_root_entry_sets_the_roots_attributes,
+	                                        talk_make, talk_drop),
 	        cmocka_unit_test_setup_teardown(push_unchanged_file_is_confirmed_without_request,
-	                                        setup, teardown),
-	        cmocka_unit_test_setup_teardown(push_changed_nanosecond_is_requested, setup,
-	                                        teardown),
-	        cmocka_unit_test_setup_teardown(content_class_same_size_same_time_is_sent, setup,
-	                                        teardown),
-	        cmocka_unit_test_setup_teardown(push_hard_links_become_one_inode, setup, teardown),
-	        cmocka_unit_test_setup_teardown(rename_claimed_as_hard_link_sends_nothing, setup,
-	                                        teardown),
-	        cmocka_unit_test_setup_teardown(delta_of_5_mb_sends_little, setup, teardown),
-	        cmocka_unit_test_setup_teardown(delta_compressed_sends_little, setup, teardown),
-	        cmocka_unit_test_setup_teardown(delta_in_place_arrives, setup, teardown),
-	        cmocka_unit_test_setup_teardown(delta_with_old_checksums_sends_little, setup,
-	                                        teardown),
-	        cmocka_unit_test_setup_teardown(compressed_text_sends_less, setup, teardown),
-	        cmocka_unit_test_setup_teardown(wrong_digest_is_asked_again, setup, teardown),
-	        cmocka_unit_test_setup_teardown(unasked_files_arrive_without_an_answer, setup,
-	                                        teardown),
+	                                        talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(push_changed_nanosecond_is_requested, talk_make,
+	                                        talk_drop),
+	        cmocka_unit_test_setup_teardown(content_class_same_size_same_time_is_sent,
+	                                        talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(push_hard_links_become_one_inode, talk_make,
+	                                        talk_drop),
+	        cmocka_unit_test_setup_teardown(rename_claimed_as_hard_link_sends_nothing,
+	                                        talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(delta_of_5_mb_sends_little, talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(delta_compressed_sends_little, talk_make,
+	                                        talk_drop),
+	        cmocka_unit_test_setup_teardown(delta_in_place_arrives, talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(delta_with_old_checksums_sends_little, talk_make,
+	                                        talk_drop),
+	        cmocka_unit_test_setup_teardown(compressed_text_sends_less, talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(wrong_digest_is_asked_again, talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(unasked_files_arrive_without_an_answer, talk_make,
+	                                        talk_drop),
 	        cmocka_unit_test_setup_teardown(unasked_file_in_a_new_directory_arrives_in_any_case,
-	                                        setup, teardown),
+	                                        talk_make, talk_drop),
 	        cmocka_unit_test_setup_teardown(unasked_file_with_a_wrong_digest_is_asked_for,
-	                                        setup, teardown),
+	                                        talk_make, talk_drop),
 	        cmocka_unit_test_setup_teardown(unasked_file_that_is_blocked_is_not_confirmed,
-	                                        setup, teardown),
-	        cmocka_unit_test_setup_teardown(no_send_leaves_the_file_out, setup, teardown),
-	        cmocka_unit_test_setup_teardown(grown_file_arrives_whole, setup, teardown),
-	        cmocka_unit_test_setup_teardown(blocked_file_is_told_and_not_confirmed, setup,
-	                                        teardown),
-	        cmocka_unit_test_setup_teardown(server_killed_in_the_middle_is_a_hangup, setup,
-	                                        teardown),
-	        cmocka_unit_test_setup_teardown(unused_session_ends_politely, setup, teardown),
-	        cmocka_unit_test_setup_teardown(many_files_arrive, setup, teardown),
-	        cmocka_unit_test_setup_teardown(id_names_are_mapped_by_the_receiver, setup,
-	                                        teardown),
+	                                        talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(no_send_leaves_the_file_out, talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(grown_file_arrives_whole, talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(blocked_file_is_told_and_not_confirmed, talk_make,
+	                                        talk_drop),
+	        cmocka_unit_test_setup_teardown(server_killed_in_the_middle_is_a_hangup, talk_make,
+	                                        talk_drop),
+	        cmocka_unit_test_setup_teardown(unused_session_ends_politely, talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(many_files_arrive, talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(id_names_are_mapped_by_the_receiver, talk_make,
+	                                        talk_drop),
 	        cmocka_unit_test_setup_teardown(bytes_of_the_server_split_anywhere_mean_the_same,
-	                                        setup, teardown),
-	        cmocka_unit_test_setup_teardown(list_that_breaks_a_rule_is_refused_unsent, setup,
-	                                        teardown),
+	                                        talk_make, talk_drop),
+	        cmocka_unit_test_setup_teardown(list_that_breaks_a_rule_is_refused_unsent,
+	                                        talk_make, talk_drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

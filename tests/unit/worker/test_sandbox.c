@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "worker/sandbox.h"
+#include "worker/seccomp.h"
 
 #define LACKING 77 /* exit status: the kernel does not have the part */
 
@@ -117,17 +118,8 @@ static void sandbox_refuses_what_a_sender_never_calls(void **state)
 	assert_child(without_calls, *state);
 }
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#endif
-
 /* The runtime of a sanitizer looks into its process by another one. */
-#ifndef SANITIZED
+#ifndef SECCOMP_SANITIZED
 static int without_processes(struct rig *r)
 {
 	(void)r;
@@ -172,7 +164,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        TEST(sandbox_leaves_reading_only),
 	        TEST(sandbox_refuses_what_a_sender_never_calls),
-#ifndef SANITIZED
+#ifndef SECCOMP_SANITIZED
 	        TEST(sandbox_refuses_new_processes),
 #endif
 	        TEST(sandbox_that_asks_for_names_has_unix_sockets_only),
