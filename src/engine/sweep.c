@@ -2,12 +2,12 @@
  * sweep: temporary files that a receiver left behind when it was cut off.
  *
  * A name that was in flight when its session ended uncleanly may stand at the target a second time,
- * as ".NAME.XXXXXX". Once nothing writes there any more (I13) a list of the delete class takes that
- * away: together with the deletion of the name or of its directory, else on its own. What is known
- * to be at the target under such a name is spared (I8), and the name itself is not sent meanwhile:
- * its new temporary file would go, too. Until then a name that is there stays intended, so that a
- * daemon that dies finds it again (I11); one whose removal was confirmed does not, since it may be
- * somebody else's by then.
+ * as ".NAME.XXXXXX". A list of the delete class takes that away, at once and, where a zombie may
+ * still write, once more when it is over (I13): together with the deletion of the name or of its
+ * directory, else on its own. What is known to be at the target under such a name is spared (I8),
+ * and the name itself is not sent meanwhile: its new temporary file would go, too. Until then a
+ * name that is there stays intended, so that a daemon that dies finds it again (I11); one whose
+ * removal was confirmed does not, since it may be somebody else's by then.
  */
 #include "base/log.h"
 #include "base/mem.h"

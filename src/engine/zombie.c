@@ -86,6 +86,7 @@ void zombie_add(struct engine *e, uint64_t session, const struct mark *m, int64_
 	                     .since_ns = m->since_ns};
 
 	zombie_add_path(z, m);
+	sweep_add(e, m);
 	while (above.path.n) {
 		above.path = path_parent(above.path);
 		zombie_add_path(z, &above);

@@ -112,10 +112,10 @@ static void name_waits_while_it_is_swept(void **state)
 	assert_non_null(rig_find(r, "a"));
 }
 
-static void zombie_is_swept_when_it_is_over(void **state)
+static void zombie_is_swept_at_once_and_when_it_is_over(void **state)
 {
 	struct rig *r = *state;
-	struct rig_batch *first;
+	struct rig_batch *first, *sweep;
 	unsigned flags;
 
 	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
@@ -123,7 +123,12 @@ static void zombie_is_swept_when_it_is_over(void **state)
 	rig_done(r, first, TROUBLE_PROTOCOL, true);
 	go_on(r);
 	go_on(r);
-	assert_null(find_sweep(r, "a", &flags));
+	sweep = find_sweep(r, "a", &flags);
+	assert_non_null(sweep);
+	assert_int_equal(rig_report(r, sweep, "a", WIRE_ACKED), 0);
+	rig_done(r, sweep, TROUBLE_NONE, false);
+	go_on(r);
+	assert_null(find_sweep(r, "a", &flags)); /* not in circles */
 	engine_session_gone(r->engine,
 	                    &(struct wire_gone){.session = first->session, .zombie_over = true},
 	                    r->now_ns);
@@ -349,7 +354,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        TEST(name_lost_in_flight_is_swept_when_it_is_not_sent, rig_make),
 	        TEST(name_waits_while_it_is_swept, rig_make),
-	        TEST(zombie_is_swept_when_it_is_over, rig_make),
+	        TEST(zombie_is_swept_at_once_and_when_it_is_over, rig_make),
 	        TEST(known_name_that_looks_temporary_is_spared, rig_make),
 	        TEST(deletion_of_the_directory_takes_it_along, rig_make),
 	        TEST(name_in_a_directory_that_stayed_without_it_is_swept_alone, rig_make),
