@@ -21,7 +21,13 @@
 
 static void spawn_exited(struct child *child, int64_t status, int sig, void *arg)
 {
-	connect_child_ended(arg, child_errors(child), sig ? 128 + sig : status);
+	struct connect *c = arg;
+
+	/* Of a local server a second process may be left, which holds the socket open and waits for
+	 * the first. The session's end ends it, too. */
+	if (sig && c->job && c->job->config->target.kind == TARGET_LOCAL)
+		crew_send_id(c->job, WIRE_KILLED, c->session);
+	connect_child_ended(c, child_errors(child), sig ? 128 + sig : status);
 }
 
 /* Starts argv with both standard streams on one socketpair; our end goes to the worker. */

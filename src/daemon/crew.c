@@ -224,6 +224,7 @@ static int crew_take_frame(struct job *j, const struct frame *f)
 	case WIRE_BATCH:
 	case WIRE_CANCEL:
 	case WIRE_CLOSE:
+	case WIRE_KILLED:
 	case WIRE_QUIT:
 	case WIRE_PING:
 		break;
@@ -346,6 +347,16 @@ void crew_send(struct job *j, uint16_t type, struct bytes payload, int fd)
 		crew_owes(w);
 	frame_out_add(w->out, type, payload, &fd, fd >= 0);
 	crew_flush(w);
+}
+
+void crew_send_id(struct job *j, enum wire_type type, uint64_t id)
+{
+	struct buf payload;
+
+	buf_init(&payload, 16);
+	wire_put_id(&payload, id);
+	crew_send(j, (uint16_t)type, buf_bytes(&payload), -1);
+	buf_done(&payload);
 }
 
 void crew_quit(struct job *j)

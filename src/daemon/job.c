@@ -37,13 +37,7 @@ static uint64_t job_open_session(void *arg, enum session_class class)
 
 static void job_close_session(void *arg, uint64_t session)
 {
-	struct job *j = arg;
-	struct buf payload;
-
-	buf_init(&payload, 16);
-	buf_add_le64(&payload, session);
-	crew_send(j, WIRE_CLOSE, buf_bytes(&payload), -1);
-	buf_done(&payload);
+	crew_send_id(arg, WIRE_CLOSE, session);
 }
 
 static void job_send_batch(void *arg, const struct wire_batch *batch)
@@ -74,13 +68,7 @@ static void job_send_batch(void *arg, const struct wire_batch *batch)
 
 static void job_cancel_batch(void *arg, uint64_t batch)
 {
-	struct job *j = arg;
-	struct buf payload;
-
-	buf_init(&payload, 16);
-	buf_add_le64(&payload, batch);
-	crew_send(j, WIRE_CANCEL, buf_bytes(&payload), -1);
-	buf_done(&payload);
+	crew_send_id(arg, WIRE_CANCEL, batch);
 }
 
 static void job_look(void *arg, uint64_t token, const struct mark *marks, size_t n)

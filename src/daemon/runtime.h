@@ -186,6 +186,7 @@ void job_log(struct job *j, int level, const char *id, const char *fmt, ...)
 bool crew_stuck(const struct job *j, char *text, size_t n);
 int crew_need(struct job *j, struct err *err); /* starts the worker if there is none */
 void crew_send(struct job *j, uint16_t type, struct bytes payload, int fd); /* takes fd, -1: none */
+void crew_send_id(struct job *j, enum wire_type type, uint64_t id);
 void crew_quit(struct job *j);
 void crew_kill(struct job *j);
 

@@ -239,24 +239,14 @@ static struct verify_part *verify_find(struct job *j, uint64_t number)
 	return NULL;
 }
 
-static void verify_tell_worker(struct job *j, enum wire_type type, uint64_t number)
-{
-	struct buf payload;
-
-	buf_init(&payload, 16);
-	wire_put_id(&payload, number);
-	crew_send(j, (uint16_t)type, buf_bytes(&payload), -1);
-	buf_done(&payload);
-}
-
 /* What is under way is not needed any more. A session that is still opening is closed when it is
  * ready. */
 static void part_cancel(struct verify_part *p)
 {
 	if (p->job && p->state == PART_ROOT)
-		verify_tell_worker(p->job, WIRE_CLOSE, p->session);
+		crew_send_id(p->job, WIRE_CLOSE, p->session);
 	else if (p->job && p->state == PART_ASKED)
-		verify_tell_worker(p->job, WIRE_CANCEL, p->session);
+		crew_send_id(p->job, WIRE_CANCEL, p->session);
 }
 
 /* --- from the loop --- */
@@ -304,7 +294,7 @@ void verify_session_ready(struct job *j, const struct wire_ready *m)
 	struct verify_part *p = verify_find(j, m->session);
 
 	if (!p || p->state != PART_OPENING) {
-		verify_tell_worker(j, WIRE_CLOSE, m->session);
+		crew_send_id(j, WIRE_CLOSE, m->session);
 		return;
 	}
 	p->state = PART_ROOT;

@@ -20,6 +20,7 @@ enum wire_type {
 	WIRE_BATCH,     /* struct wire_batch + 1 descriptor: the tree's root */
 	WIRE_CANCEL,    /* le64 batch id: give its session up (it becomes a zombie) */
 	WIRE_CLOSE,     /* le64 session id: end an idle session politely */
+	WIRE_KILLED,    /* le64 session id: the first of its server's processes was killed */
 	WIRE_QUIT,      /* finish: cancel everything, exit 0 */
 	WIRE_PING,      /* empty: answered at once by a worker that is not stuck */
 	/* worker -> loop */
@@ -180,7 +181,7 @@ void wire_put_gone(struct buf *out, const struct wire_gone *m);
 int wire_get_gone(struct bytes payload, struct wire_gone *ret);
 void wire_put_done(struct buf *out, const struct wire_done *m);
 int wire_get_done(struct bytes payload, struct wire_done *ret);
-/* WIRE_CANCEL and WIRE_CLOSE: one number. */
+/* WIRE_CANCEL, WIRE_CLOSE and WIRE_KILLED: one number. */
 void wire_put_id(struct buf *out, uint64_t id);
 int wire_get_id(struct bytes payload, uint64_t *ret);
 

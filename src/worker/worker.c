@@ -102,6 +102,12 @@ static int take_id(struct worker *w, const struct frame *f, int64_t now_ns)
 			link_close(l, now_ns);
 		return 0;
 	}
+	if (f->type == WIRE_KILLED) {
+		l = find_link(w, id);
+		if (l)
+			link_give_up(l, TROUBLE_PROTOCOL, BYTES("the server was killed"), now_ns);
+		return 0;
+	}
 	for (l = w->links; l; l = l->next) {
 		if (l->cargo && l->cargo->batch.id == id)
 			link_give_up(l, TROUBLE_NONE, BYTES("cancelled"), now_ns);
@@ -134,6 +140,7 @@ static int take_frame(struct worker *w, struct frame *f, int64_t now_ns)
 		return take_batch(w, f, now_ns);
 	case WIRE_CANCEL:
 	case WIRE_CLOSE:
+	case WIRE_KILLED:
 		return take_id(w, f, now_ns);
 	case WIRE_QUIT:
 		quit(w, now_ns);

@@ -153,6 +153,27 @@ static void cancelled_batch_of_a_stalled_receiver_becomes_a_zombie(void **state)
 	assert_true(r->gone.zombie_over);
 }
 
+/* The receiver holds the socket open and waits for what the generator would ask for. */
+static void half_of_a_killed_server_is_ended_and_nothing_waits_for_it(void **state)
+{
+	struct rig *r = *state;
+	autoclose int watch = -1;
+
+	r->setup.bwlimit_bytes = 1u << 20;
+	rig_fill(r, "src/big", 64u << 20);
+	rig_start(r);
+	rig_connect(r, SESSION_QUICK);
+	watch = rig_watch(r, "dst");
+	rig_batch(r, (struct wire_item[]){ITEM("big", 0)}, 1);
+	rig_wait_event(watch);
+	assert_int_equal(kill(r->server, SIGKILL), 0);
+	rig_send_id(r, WIRE_KILLED, r->session);
+	rig_wait_done(r);
+	assert_result(r, 0, WIRE_UNKNOWN);
+	assert_gone(r, TROUBLE_PROTOCOL);
+	assert_true(r->done.zombie == r->gone.zombie_over);
+}
+
 static void behind_a_relay_only_time_ends_a_zombie(void **state)
 {
 	struct rig *r = *state;
@@ -370,6 +391,7 @@ int main(void)
 	        TEST(foreign_directory_in_the_way_fails_only_the_file),
 	        TEST(receiver_killed_in_mid_file_leaves_unknown),
 	        TEST(cancelled_batch_of_a_stalled_receiver_becomes_a_zombie),
+	        TEST(half_of_a_killed_server_is_ended_and_nothing_waits_for_it),
 	        TEST(behind_a_relay_only_time_ends_a_zombie),
 	        TEST(unknown_session_turns_the_batch_away),
 	        TEST(silent_peer_is_given_up_in_the_handshake),
