@@ -52,11 +52,20 @@ static void add_flag(struct buf *out, const struct cli_flag *f)
 	add_wrapped(out, f->help, 26, 26);
 }
 
+/* The line of the overview as a sentence, and what there is to say besides. */
+static char *verb_text(const struct cli_verb *v)
+{
+	return mem_printf("%c%s.%s%s", v->line[0] & ~0x20, v->line + 1, v->help[0] ? " " : "",
+	                  v->help);
+}
+
 static void add_verb_help(struct buf *out, const struct cli_verb *v)
 {
+	autofree char *text = verb_text(v);
+
 	buf_printf(out, "usage: lockstep %s%s%s%s\n\n", v->name,
 	           v->flags[0].name ? " [options]" : "", v->words[0] ? " " : "", v->words);
-	add_wrapped(out, v->help[0] ? v->help : v->line, 0, 0);
+	add_wrapped(out, text, 0, 0);
 	buf_add_bytes(out, BYTES("\noptions:\n"));
 	for (size_t i = 0; i < CLI_FLAGS_MAX && v->flags[i].name; i++)
 		add_flag(out, &v->flags[i]);
@@ -130,9 +139,11 @@ void cli_doc_man(struct buf *out)
 
 		if (v->hidden)
 			continue;
+		autofree char *text = verb_text(v);
+
 		buf_printf(out, ".TP\n\\fBlockstep %s\\fR%s\\fI%s\\fR\n", v->name,
 		           v->words[0] ? " " : "", v->words);
-		add_roff(out, v->help[0] ? v->help : v->line);
+		add_roff(out, text);
 		if (!v->flags[0].name)
 			continue;
 		buf_add_bytes(out, BYTES(".RS\n"));

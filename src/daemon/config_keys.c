@@ -203,7 +203,7 @@ const struct config_key config_keys[] = {
          .help = "Port for ssh. A port in the address wins. 0: what ssh's own configuration says."},
         {"ssh_key", ANYWHERE, JOB(ssh_key), .type = CONFIG_PATH,
          .example = "/etc/lockstep/id_ed25519",
-         .help = "Identity file for ssh; then no other is tried."},
+         .help = "Identity file for ssh; then no key of an agent is tried."},
         {"ssh_option", ANYWHERE, JOB(ssh_option), .type = CONFIG_LIST,
          .example = "StrictHostKeyChecking=accept-new",
          .help = "An option of ssh_config(5) as Name=value. Repeatable."},

@@ -100,15 +100,17 @@ static void add_ssh(struct words *w, const struct config_job *job)
 	for (size_t i = 0; i < o->ssh_command.count; i++)
 		words_add(w, o->ssh_command.items[i]);
 	words_add(w, "-oBatchMode=yes");
-	words_take(w,
-	           mem_printf("-oConnectTimeout=%u", (unsigned)(o->connect_timeout_ns / NS_PER_S)));
+	/* Of an option that is given twice ssh takes the first. */
 	for (size_t i = 0; i < o->ssh_option.count; i++)
 		words_take(w, mem_printf("-o%s", o->ssh_option.items[i]));
+	words_take(w,
+	           mem_printf("-oConnectTimeout=%u", (unsigned)(o->connect_timeout_ns / NS_PER_S)));
 	if (port)
 		words_take(w, mem_printf("-p%u", port));
 	if (o->ssh_key) {
 		words_add(w, "-i");
 		words_add(w, o->ssh_key);
+		words_add(w, "-oIdentitiesOnly=yes");
 	}
 	if (t->user)
 		words_take(w, mem_printf("-l%s", t->user));

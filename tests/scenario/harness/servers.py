@@ -152,7 +152,7 @@ class Sshd:
                     "PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\nMaxSessions 100\nUseDNS no\n")
         self.target = f"{getpass.getuser()}@127.0.0.1:{self.path}"
         self.options = (f"ssh_port={self.port}", f"ssh_key={self.key}", f"ssh_option=UserKnownHostsFile={self.known_hosts}",
-                        "ssh_option=StrictHostKeyChecking=yes", "ssh_option=IdentitiesOnly=yes")
+                        "ssh_option=StrictHostKeyChecking=yes")
         self.proc = None
         self.start()
 
