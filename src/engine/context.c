@@ -43,6 +43,30 @@ void context_intend(struct engine *e, struct flight *f, const struct wire_item *
 	}
 }
 
+bool context_is_open(const struct engine *e, struct bytes path)
+{
+	struct flight *f, *next;
+	struct context *c = NULL;
+
+	HASH_ITER (hh, e->flights, f, next) {
+		HASH_FIND(hh, f->contexts, path.p, path.n, c);
+		if (c && !c->listed)
+			return true;
+	}
+	return false;
+}
+
+void context_listed(struct flight *f, struct bytes path)
+{
+	struct context *c = NULL;
+
+	for (path = path_parent(path); path.n && f->contexts; path = path_parent(path)) {
+		HASH_FIND(hh, f->contexts, path.p, path.n, c);
+		if (c)
+			c->listed = true;
+	}
+}
+
 static bool context_take(struct flight *f, struct bytes path)
 {
 	struct context *c;

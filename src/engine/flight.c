@@ -45,6 +45,15 @@ static bool flight_needs(struct engine *e, struct flight *f, const struct mark *
 	return ret_known->state != LEDGER_ABSENT && !hold_has(e, m->path);
 }
 
+/* What is believed held only since a list under way may name it above one of its items: if all of
+ * them turn out to be gone, it is not listed, and somebody else's may stand there (I8). */
+static bool flight_claims_too_early(const struct engine *e, const struct flight *f,
+                                    const struct mark *m, const struct belief *known)
+{
+	return f->class == SESSION_DELETE && known->state == LEDGER_INTENDED &&
+	       context_is_open(e, m->path);
+}
+
 /* The type that the target was sure to hold when it was sent; 0: none. Nothing else can be
  * contradicted by its answer. */
 uint32_t flight_sure_type(const struct belief *known)
@@ -128,7 +137,7 @@ static size_t flight_collect(struct engine *e, struct flight *f, struct wire_ite
 			batch_ack(f->batch, i, now_ns);
 			continue;
 		}
-		if (sweep_blocks(e, m)) {
+		if (sweep_blocks(e, m) || flight_claims_too_early(e, f, m, &f->known[count])) {
 			batch_nack(f->batch, i, m->action, now_ns, now_ns + NS_PER_S / 10);
 			continue;
 		}
@@ -360,6 +369,8 @@ static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
 	const struct mark *m = batch_mark(f->batch, i);
 
 	flight_trace(e, f, i, r, now_ns);
+	if (r->result == WIRE_ACKED || r->result == WIRE_MOVED)
+		context_listed(f, m->path);
 	if (r->text.n && (r->result == WIRE_ACKED || r->result == WIRE_MOVED))
 		flight_unkept(e, m, r->text);
 	switch ((enum wire_result)r->result) {

@@ -81,6 +81,7 @@ struct flight {
 struct context {
 	char *p;
 	size_t n;
+	bool listed; /* an item below it was */
 	UT_hash_handle hh;
 };
 
@@ -282,6 +283,11 @@ void context_result(struct engine *e, struct flight *f, const struct wire_result
 /* What was just confirmed, or is gone with all `below`, may still be made by a list that is under
  * way: it stays intended (I11), and what that flight takes back at its end is its own intent. */
 void context_keep(struct engine *e, struct bytes path, bool below);
+/* It may be listed above an item that is under way, or not be after all: nobody can say before that
+ * flight has ended. */
+bool context_is_open(const struct engine *e, struct bytes path);
+/* The item was in the list, and so are the directories above it. */
+void context_listed(struct flight *f, struct bytes path);
 /* `unknown`: the session broke off, so what was not reported may be at the target. */
 void context_end(struct engine *e, struct flight *f, bool unknown, int64_t now_ns);
 

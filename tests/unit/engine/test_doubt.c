@@ -1,0 +1,73 @@
+/* What an answer that never came, a list that was broken off, or a target that was lost, leaves in
+ * doubt under a name that has left meanwhile. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+#include "rig.h"
+
+/* The list need not have named it: all that is below it here had left before. What stands there at
+ * the target may be somebody else's (I8). */
+static void directory_that_only_rode_along_is_not_deleted_before_its_list_has_ended(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *list;
+
+	rig_put(r, "d/a", MARK_QUICK, MARK_FRESH);
+	list = rig_find(r, "d/a");
+	assert_int_equal(rig_report(r, list, "d/a", WIRE_VANISHED), 0);
+	rig_put(r, "d", MARK_DELETE, MARK_DIR);
+	rig_wait(r, RIG_SECOND);
+	assert_null(rig_find(r, "d"));
+	rig_done(r, list, TROUBLE_NONE, false);
+	rig_wait(r, RIG_SECOND);
+	assert_null(rig_find(r, "d"));
+	assert_int_equal(rig_belief(r, "d"), LEDGER_ABSENT);
+}
+
+static bool was_deleted(const struct rig *r, const char *path)
+{
+	for (size_t i = 0; i < r->batch_count; i++) {
+		const struct rig_batch *b = &r->batches[i];
+
+		for (size_t k = 0; k < b->count && b->class == SESSION_DELETE; k++) {
+			if (!strcmp(b->path[k], path))
+				return true;
+		}
+	}
+	return false;
+}
+
+static void directory_that_a_broken_list_may_have_made_is_deleted(void **state)
+{
+	struct rig *r = *state;
+
+	rig_put(r, "d/a", MARK_QUICK, MARK_FRESH);
+	rig_done(r, rig_find(r, "d/a"), TROUBLE_PROTOCOL, false);
+	rig_put(r, "d/a", MARK_DELETE, 0);
+	rig_wait(r, 10 * RIG_SECOND);
+	assert_non_null(rig_find_look(r, "d"));
+	rig_put(r, "d", MARK_DELETE, MARK_DIR);
+	rig_looked(r);
+	for (int i = 0; i < 3; i++) {
+		rig_confirm_all(r);
+		rig_wait(r, RIG_SECOND);
+	}
+	assert_true(was_deleted(r, "d"));
+	assert_int_equal(rig_belief(r, "d"), LEDGER_ABSENT);
+}
+
+#define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, rig_drop)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        TEST(directory_that_only_rode_along_is_not_deleted_before_its_list_has_ended,
+	             rig_make),
+	        TEST(directory_that_a_broken_list_may_have_made_is_deleted, rig_make),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
