@@ -1,8 +1,9 @@
 /*
  * context: the ancestors that ride along in a flight's list (I12).
  *
- * One that the target does not have yet is made by being listed, so it is intended like a member of
- * the batch (I11): otherwise a directory could come into being that nobody would ever delete.
+ * One that the target does not have yet as a directory is made by being listed, so it is intended
+ * like a member of the batch (I11): otherwise a directory could come into being that nobody would
+ * ever delete.
  */
 #include "base/log.h"
 #include "base/mem.h"
@@ -36,7 +37,7 @@ void context_intend(struct engine *e, struct flight *f, const struct wire_item *
 		for (; dir.n; dir = path_parent(dir)) {
 			ledger_get(e->ledger, dir, &b);
 			/* A member has been intended as one. */
-			if (!(b.state & LEDGER_CONFIRMED) &&
+			if ((!(b.state & LEDGER_CONFIRMED) || !S_ISDIR(b.fp.mode)) &&
 			    (!f->batch || pathset_flight(e->set, dir) != f->batch))
 				context_add(e, f, dir);
 		}

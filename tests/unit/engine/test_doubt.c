@@ -8,6 +8,13 @@
 #include <string.h>
 #include "rig.h"
 
+static void hold_at_target(struct rig *r, const char *path, unsigned flags)
+{
+	rig_put(r, path, MARK_QUICK, flags | MARK_FRESH);
+	rig_confirm_all(r);
+	assert_int_equal(rig_belief(r, path), LEDGER_CONFIRMED);
+}
+
 /* The list need not have named it: all that is below it here had left before. What stands there at
  * the target may be somebody else's (I8). */
 static void directory_that_only_rode_along_is_not_deleted_before_its_list_has_ended(void **state)
@@ -59,6 +66,17 @@ static void directory_that_a_broken_list_may_have_made_is_deleted(void **state)
 	assert_int_equal(rig_belief(r, "d"), LEDGER_ABSENT);
 }
 
+/* It makes way for the directory, and nobody may take it for a file any longer. */
+static void file_that_is_listed_as_a_directory_is_intended(void **state)
+{
+	struct rig *r = *state;
+
+	hold_at_target(r, "a", 0);
+	rig_put(r, "a/e", MARK_QUICK, MARK_FRESH);
+	assert_non_null(rig_find(r, "a/e"));
+	assert_true(rig_belief(r, "a") & LEDGER_INTENDED);
+}
+
 #define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, rig_drop)
 
 int main(void)
@@ -67,6 +85,7 @@ int main(void)
 	        TEST(directory_that_only_rode_along_is_not_deleted_before_its_list_has_ended,
 	             rig_make),
 	        TEST(directory_that_a_broken_list_may_have_made_is_deleted, rig_make),
+	        TEST(file_that_is_listed_as_a_directory_is_intended, rig_make),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
