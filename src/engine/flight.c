@@ -363,6 +363,14 @@ static void flight_unkept(struct engine *e, const struct mark *m, struct bytes t
 	e->unkept++;
 }
 
+/* It may have arrived: whatever a look finds next under this name, however long after, with the
+ * same size and time, its content may be another. */
+static void flight_doubt(struct engine *e, const struct mark *m)
+{
+	if ((m->action == MARK_QUICK || m->action == MARK_CONTENT) && !(m->flags & MARK_DIR))
+		engine_content_due(e, m->path, m->born, m->since_ns, true);
+}
+
 static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
                                const struct wire_result_item *r, int64_t now_ns)
 {
@@ -403,6 +411,7 @@ static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
 		batch_nack(f->batch, i, m->action, now_ns, now_ns);
 		return;
 	case WIRE_UNKNOWN:
+		flight_doubt(e, m);
 		flight_back(e, f, i, m->action == MARK_META ? MARK_QUICK : m->action, m->link != 0,
 		            now_ns);
 		return;

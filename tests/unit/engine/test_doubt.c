@@ -77,6 +77,23 @@ static void file_that_is_listed_as_a_directory_is_intended(void **state)
 	assert_true(rig_belief(r, "a") & LEDGER_INTENDED);
 }
 
+/* It may stand there with what it held then, and come back here with the same size and time. */
+static void content_is_due_when_a_name_without_an_answer_left_and_is_back(void **state)
+{
+	struct rig *r = *state;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	rig_done(r, rig_find(r, "a"), TROUBLE_PROTOCOL, false);
+	rig_put(r, "a", MARK_DELETE, 0);
+	rig_wait(r, 10 * RIG_SECOND);
+	assert_non_null(rig_find(r, "a"));
+	assert_int_equal(rig_report(r, rig_find(r, "a"), "a", WIRE_VANISHED), 0);
+	rig_done(r, rig_find(r, "a"), TROUBLE_NONE, false);
+	rig_wait(r, RIG_SECOND);
+	assert_non_null(rig_find_look(r, "a"));
+	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
+}
+
 #define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, rig_drop)
 
 int main(void)
@@ -86,6 +103,7 @@ int main(void)
 	             rig_make),
 	        TEST(directory_that_a_broken_list_may_have_made_is_deleted, rig_make),
 	        TEST(file_that_is_listed_as_a_directory_is_intended, rig_make),
+	        TEST(content_is_due_when_a_name_without_an_answer_left_and_is_back, rig_make),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
