@@ -81,6 +81,17 @@ static bool context_take(struct flight *f, struct bytes path)
 	return true;
 }
 
+/* Something about it is new at the target, and lost when that loses its power. */
+bool context_is_news(struct engine *e, const struct wire_result_item *r)
+{
+	struct belief b;
+
+	if (!path_valid(r->path))
+		return false;
+	ledger_get(e->ledger, r->path, &b);
+	return !(b.state & LEDGER_CONFIRMED) || fingerprint_compare(&b.fp, &r->fp) != FP_SAME;
+}
+
 void context_result(struct engine *e, struct flight *f, const struct wire_result_item *r,
                     int64_t now_ns)
 {
@@ -90,6 +101,7 @@ void context_result(struct engine *e, struct flight *f, const struct wire_result
 	                 .born = f->born,
 	                 .since_ns = now_ns};
 	struct belief belief;
+	bool news = context_is_news(e, r);
 
 	if (e->config.trace)
 		engine_say(e, LOG_DEBUG, "item.context", "path=%s batch=%llu result=%s mtime=%lld",
@@ -109,6 +121,8 @@ void context_result(struct engine *e, struct flight *f, const struct wire_result
 	} else if (r->result == WIRE_CONTEXT && !(belief.state & LEDGER_INTENDED)) {
 		ledger_confirm(e->ledger, r->path, &r->fp);
 	}
+	if (news)
+		trust_confirmed(e, r->path, false, now_ns);
 	if (r->result == WIRE_CONTEXT_MOVED)
 		pathset_put(e->set, &m, now_ns);
 }

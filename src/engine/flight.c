@@ -453,18 +453,24 @@ static bool flight_spoke(const struct wire_result_item *r)
 	       r->result == WIRE_PROVEN || r->result == WIRE_DISPROVED;
 }
 
+/* What is new at the target, and lost when that loses its power. */
 static void flight_note(struct engine *e, const struct flight *f, const struct wire_report *m,
                         int64_t now_ns)
 {
 	struct bytes *paths = mem_array(m->count + 1, sizeof(*paths));
 	size_t n = 0;
 
-	for (size_t k = 0; k < m->count && f->class != SESSION_DELETE; k++) {
+	for (size_t k = 0; k < m->count; k++) {
 		const struct wire_result_item *r = &m->items[k];
 
-		if ((r->result == WIRE_ACKED || r->result == WIRE_MOVED) && r->index < f->marks &&
-		    !f->answered[r->index])
+		if (r->result == WIRE_CONTEXT || r->result == WIRE_CONTEXT_MOVED) {
+			if (context_is_news(e, r))
+				paths[n++] = r->path;
+		} else if ((r->result == WIRE_ACKED || r->result == WIRE_MOVED) &&
+		           f->class != SESSION_DELETE && r->index < f->marks &&
+		           !f->answered[r->index]) {
 			paths[n++] = batch_mark(f->batch, f->mark_of[r->index])->path;
+		}
 	}
 	trust_note(e, paths, n, now_ns);
 	free(paths);

@@ -277,6 +277,8 @@ void flight_back(struct engine *e, struct flight *f, size_t i, enum mark_action 
 /* context.c */
 /* Intends the ancestors of the items that the target is not believed to hold. */
 void context_intend(struct engine *e, struct flight *f, const struct wire_item *items, size_t n);
+/* It tells what the target was not known to hold: that may be lost with its power. */
+bool context_is_news(struct engine *e, const struct wire_result_item *r);
 /* An ancestor that rode along: confirmed, and due for its attributes if it moved meanwhile. */
 void context_result(struct engine *e, struct flight *f, const struct wire_result_item *r,
                     int64_t now_ns);

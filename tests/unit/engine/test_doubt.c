@@ -15,6 +15,18 @@ static void hold_at_target(struct rig *r, const char *path, unsigned flags)
 	assert_int_equal(rig_belief(r, path), LEDGER_CONFIRMED);
 }
 
+static void report_context(struct rig *r, const struct rig_batch *b, const char *path,
+                           int64_t mtime_ns)
+{
+	struct wire_result_item item = {
+	        .path = bytes_of(path),
+	        .result = WIRE_CONTEXT,
+	        .fp = {.mode = S_IFDIR | 0755, .nlink = 2, .ino = 7, .mtime_ns = mtime_ns}};
+	struct wire_report m = {b->id, &item, 1};
+
+	assert_int_equal(engine_report(r->engine, &m, r->now_ns), 0);
+}
+
 /* The list need not have named it: all that is below it here had left before. What stands there at
  * the target may be somebody else's (I8). */
 static void directory_that_only_rode_along_is_not_deleted_before_its_list_has_ended(void **state)
@@ -94,6 +106,28 @@ static void content_is_due_when_a_name_without_an_answer_left_and_is_back(void *
 	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
 }
 
+/* What is told of a directory that was listed along may be lost with the target's power, too, if it
+ * is new there. */
+static void directory_that_rode_along_is_looked_at_after_a_restart(void **state)
+{
+	struct rig *r = *state;
+
+	hold_at_target(r, "d", MARK_DIR);
+	hold_at_target(r, "d/e", MARK_DIR);
+	memlog_cut_power(r->recents); /* that is on disk */
+	rig_put(r, "d/e/a", MARK_CONTENT, 0);
+	assert_non_null(rig_find(r, "d/e/a"));
+	report_context(r, rig_find(r, "d/e/a"), "d", 0);
+	report_context(r, rig_find(r, "d/e/a"), "d/e", 5);
+	rig_confirm_all(r);
+	assert_true(ledger_commit(r->ledger) >= 0);
+	rig_restart(r);
+	rig_run(r);
+	assert_non_null(rig_find_look(r, "d/e/a"));
+	assert_non_null(rig_find_look(r, "d/e"));
+	assert_null(rig_find_look(r, "d"));
+}
+
 #define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, rig_drop)
 
 int main(void)
@@ -104,6 +138,7 @@ int main(void)
 	        TEST(directory_that_a_broken_list_may_have_made_is_deleted, rig_make),
 	        TEST(file_that_is_listed_as_a_directory_is_intended, rig_make),
 	        TEST(content_is_due_when_a_name_without_an_answer_left_and_is_back, rig_make),
+	        TEST(directory_that_rode_along_is_looked_at_after_a_restart, rig_make),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
