@@ -73,6 +73,25 @@ bool flight_confirm(struct engine *e, const struct flight *f, const struct mark 
 	return true;
 }
 
+void confirm_doubt_kept(struct engine *e, struct bytes path)
+{
+	const struct aged_path *due = aged_find(e->content_due, path);
+	struct belief b;
+
+	if (!e->config.keep_deleted || (!e->comparing && !(due && due->doubt)))
+		return;
+	ledger_get(e->ledger, path, &b);
+	if (b.state != LEDGER_CONFIRMED || b.fp.ctime_ns == INT64_MIN)
+		return;
+	/* Whatever comes back is another inode, and its content compared. */
+	b.fp.nlink = 1;
+	b.fp.ino = 0;
+	b.fp.ctime_ns = INT64_MIN;
+	if (S_ISDIR(b.fp.mode))
+		b.fp.mtime_ns = INT64_MIN;
+	ledger_confirm(e->ledger, path, &b.fp);
+}
+
 /* What a person let go is no loss: it does not hold up what is deleted afterwards. */
 void flight_was_approved(struct engine *e, struct bytes path)
 {

@@ -275,6 +275,7 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 		m.flags &= ~(unsigned)MARK_IF_PENDING;
 		if (m.action == MARK_DELETE) {
 			/* Why content is due survives: the name may be back before it goes. */
+			confirm_doubt_kept(e, m.path);
 			if (hold_has(e, m.path) || e->config.keep_deleted ||
 			    engine_set_aside(e, &m))
 				continue;

@@ -314,6 +314,9 @@ void stamp_result(struct engine *e, struct flight *f, size_t item, const struct 
 /* False: not recorded, because names are believed held below what is no directory. */
 bool flight_confirm(struct engine *e, const struct flight *f, const struct mark *m,
                     const struct wire_result_item *r, int64_t now_ns);
+/* The path is gone here and stays at the target, where nobody compares it with anything: if the
+ * target is in doubt just now, the path will be sent should it come back as it was. */
+void confirm_doubt_kept(struct engine *e, struct bytes path);
 void flight_was_approved(struct engine *e, struct bytes path);
 void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wire_result_item *r,
                   int64_t now_ns);

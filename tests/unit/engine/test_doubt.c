@@ -8,11 +8,30 @@
 #include <string.h>
 #include "rig.h"
 
+static int setup_keeping(void **state)
+{
+	struct rig *r = rig_new();
+
+	r->config.keep_deleted = true;
+	rig_start(r);
+	*state = r;
+	return 0;
+}
+
 static void hold_at_target(struct rig *r, const char *path, unsigned flags)
 {
 	rig_put(r, path, MARK_QUICK, flags | MARK_FRESH);
 	rig_confirm_all(r);
 	assert_int_equal(rig_belief(r, path), LEDGER_CONFIRMED);
+}
+
+static struct fingerprint believed(struct rig *r, const char *path)
+{
+	struct belief b;
+
+	ledger_get(r->ledger, bytes_of(path), &b);
+	assert_true(b.state & LEDGER_CONFIRMED);
+	return b.fp;
 }
 
 static void report_context(struct rig *r, const struct rig_batch *b, const char *path,
@@ -128,6 +147,30 @@ static void directory_that_rode_along_is_looked_at_after_a_restart(void **state)
 	assert_null(rig_find_look(r, "d"));
 }
 
+/* The target is compared with what is here; what is kept there is not, and may be lost. */
+static void kept_name_that_was_not_compared_is_sent_should_it_come_back(void **state)
+{
+	struct rig *r = *state;
+	struct fingerprint before[2], after;
+	const char *const paths[] = {"d", "d/a"};
+
+	hold_at_target(r, "d", MARK_DIR);
+	hold_at_target(r, "d/a", 0);
+	for (size_t i = 0; i < 2; i++) {
+		before[i] = believed(r, paths[i]);
+		rig_put(r, paths[i], MARK_DELETE, i ? 0 : MARK_DIR);
+		after = believed(r, paths[i]);
+		assert_int_equal(fingerprint_compare(&after, &before[i]), FP_SAME);
+	}
+	engine_compare(r->engine, MARK_QUICK, BORN_NONE, r->now_ns);
+	for (size_t i = 0; i < 2; i++) {
+		rig_put(r, paths[i], MARK_DELETE, i ? 0 : MARK_DIR);
+		assert_int_equal(rig_belief(r, paths[i]), LEDGER_CONFIRMED);
+		after = believed(r, paths[i]);
+		assert_int_equal(fingerprint_compare(&after, &before[i]), i ? FP_HIDDEN : FP_META);
+	}
+}
+
 #define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, rig_drop)
 
 int main(void)
@@ -139,6 +182,7 @@ int main(void)
 	        TEST(file_that_is_listed_as_a_directory_is_intended, rig_make),
 	        TEST(content_is_due_when_a_name_without_an_answer_left_and_is_back, rig_make),
 	        TEST(directory_that_rode_along_is_looked_at_after_a_restart, rig_make),
+	        TEST(kept_name_that_was_not_compared_is_sent_should_it_come_back, setup_keeping),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
