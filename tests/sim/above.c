@@ -14,6 +14,29 @@ void above_list(struct world *w, struct server *s, struct bytes path)
 	}
 }
 
+void above_claim(struct world *w, struct bytes path)
+{
+	for (struct bytes dir = path_parent(path); dir.n; dir = path_parent(dir)) {
+		struct entry *t = model_find(&w->target, dir);
+
+		if (t)
+			t->unclaimed = false;
+	}
+}
+
+void above_make_way(struct world *w, const struct server *s, struct bytes path)
+{
+	struct bytes dir = path_parent(path);
+	struct entry *t;
+
+	if (!dir.n)
+		return;
+	above_make_way(w, s, dir);
+	t = model_find(&w->target, dir);
+	if (t && !S_ISDIR(t->fp.mode) && model_find(&s->above, dir))
+		model_remove(&w->target, t);
+}
+
 void above_leave(struct server *s, struct bytes dir)
 {
 	struct entry *listed = model_find(&s->above, dir);

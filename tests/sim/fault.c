@@ -202,8 +202,8 @@ static void restore(struct world *w)
 
 static void replace(struct world *w)
 {
-	/* Without stamps nobody can tell but by a compare. */
-	if (w->mood.blind || !past_is_older(w))
+	/* Without stamps nobody can tell but by a compare, nor before the first one is on disk. */
+	if (w->mood.blind || !w->kept_generation || !past_is_older(w))
 		return;
 	world_trace(w, "fault: the target is replaced");
 	w->replaced = true;
@@ -358,6 +358,8 @@ void target_orphan_all(struct world *w)
 	for (struct server *s = w->servers, *next; s; s = next) {
 		next = s->next;
 		if (s->state == SERVER_LISTED || s->state == SERVER_ZOMBIE) {
+			for (size_t i = 0; i < s->count; i++)
+				above_claim(w, bytes_of(s->items[i].path));
 			s->orphan = true;
 			if (s->state == SERVER_LISTED && !s->dead)
 				s->over_ns = w->now_ns + (int64_t)world_random(w, 50) * S;

@@ -29,6 +29,7 @@ struct server { /* one session and its server process */
 	bool orphan;        /* its daemon died */
 	bool dead;          /* its host lost its power: nobody knows until over_ns */
 	int64_t sent_ns;    /* when it got its list */
+	bool unnoticed;     /* nobody could know then that the target had lost its power */
 	uint64_t target_id; /* the directory it works in (a swap gives new sessions another one) */
 	int64_t over_ns;    /* zombie: when its process is gone */
 	struct server *next;
@@ -47,6 +48,10 @@ void server_apply(struct world *w, struct server *s, size_t i);
 
 /* above.c: the list names the directories above `path` as they are at the source. */
 void above_list(struct world *w, struct server *s, struct bytes path);
+/* It has been sent: what stands there is about to be overwritten by name. */
+void above_claim(struct world *w, struct bytes path);
+/* There is no room for them, but what is none has made way by then. */
+void above_make_way(struct world *w, const struct server *s, struct bytes path);
 /* Made, or not listed after all. */
 void above_leave(struct server *s, struct bytes dir);
 /* They ride along and are confirmed with what was listed of them. */

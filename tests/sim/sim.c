@@ -25,6 +25,7 @@ static bool run_seed(uint64_t seed, unsigned steps, uint64_t *figures)
 	w->mood = (struct mood){.brake = seed % 4 == 3,
 	                        .blind = seed % 16 == 5,
 	                        .keep_deleted = seed % 16 == 9,
+	                        .renames = seed % 3 == 0,
 	                        .marks_limit = seed % 8 == 6 ? 12 : 64,
 	                        .letters = seed % 32 == 2 ? 20 : 5};
 	check_new(w);

@@ -141,44 +141,89 @@ static void change_remove(struct world *w, struct bytes path)
 	source_event(w, path, BACKLOG_META);
 }
 
-static void change_rename(struct world *w, struct bytes path, struct entry *e)
+/* What is at `from` and below, as it stands at `to`. */
+static void copy_part(const struct model *m, struct bytes from, struct bytes to, struct model *part)
 {
-	char to[64] = {0}, moved[128];
+	struct entry *e, *next;
+	char moved[128];
+
+	HASH_ITER (hh, m->entries, e, next) {
+		struct bytes path = entry_path(e);
+
+		if (!bytes_equal(path, from) && !path_below(path, from))
+			continue;
+		(void)snprintf(moved, sizeof(moved), "%.*s%s", (int)to.n, to.p, e->path + from.n);
+		struct entry *n = model_put(part, bytes_of(moved));
+
+		n->fp = e->fp;
+		n->content = e->content;
+	}
+}
+
+static void put_part(struct world *w, struct model *part)
+{
+	struct entry *e, *next;
+
+	HASH_ITER (hh, part->entries, e, next) {
+		struct entry *n = model_put(&w->source, entry_path(e));
+
+		n->fp = e->fp;
+		n->content = e->content;
+	}
+	model_clear(part);
+}
+
+static bool apart(struct bytes a, struct bytes b)
+{
+	return !bytes_equal(a, b) && !path_below(a, b) && !path_below(b, a);
+}
+
+static void change_rename(struct world *w, struct bytes path)
+{
 	struct model part = {0};
-	struct entry *x, *next;
+	char to[64] = {0};
 	struct bytes target;
 
 	name_random(w, to, sizeof(to));
 	target = bytes_of(to);
-	if (bytes_equal(target, path) || path_below(target, path) || path_below(path, target) ||
-	    !parent_is_dir(w, target) || model_has_below(&w->source, target))
+	if (!apart(path, target) || !parent_is_dir(w, target) ||
+	    model_has_below(&w->source, target))
 		return;
-	HASH_ITER (hh, w->source.entries, x, next) {
-		if (x != e && !path_below(entry_path(x), path))
-			continue;
-		(void)snprintf(moved, sizeof(moved), "%s%s", to, x->path + path.n);
-		struct entry *n = model_put(&part, bytes_of(moved));
-
-		n->fp = x->fp;
-		n->content = x->content;
-	}
+	copy_part(&w->source, path, target, &part);
 	stamp_now(w, model_find(&part, target), false);
-	char old[64] = {0};
-
-	memcpy(old, path.p, path.n);
-	model_remove_tree(&w->source, bytes_of(old));
+	model_remove_tree(&w->source, path);
 	model_remove_tree(&w->source, target);
-	HASH_ITER (hh, part.entries, x, next) {
-		struct entry *n = model_put(&w->source, entry_path(x));
-
-		n->fp = x->fp;
-		n->content = x->content;
-	}
-	model_clear(&part);
-	touch_parent(w, bytes_of(old));
+	put_part(w, &part);
+	touch_parent(w, path);
 	touch_parent(w, target);
-	source_event(w, bytes_of(old), BACKLOG_META);
+	source_event(w, path, BACKLOG_META);
 	source_event(w, target, BACKLOG_DATA);
+}
+
+/* renameat2() with RENAME_EXCHANGE. Not every file system touches the ctime of what it moves. */
+static void change_exchange(struct world *w, struct bytes path)
+{
+	struct model parts = {0};
+	char other[64] = {0};
+	struct bytes target;
+
+	name_random(w, other, sizeof(other));
+	target = bytes_of(other);
+	if (!apart(path, target) || !model_find(&w->source, target))
+		return;
+	copy_part(&w->source, path, target, &parts);
+	copy_part(&w->source, target, path, &parts);
+	if (world_random(w, 2)) {
+		stamp_now(w, model_find(&parts, path), false);
+		stamp_now(w, model_find(&parts, target), false);
+	}
+	model_remove_tree(&w->source, path);
+	model_remove_tree(&w->source, target);
+	put_part(w, &parts);
+	touch_parent(w, path);
+	touch_parent(w, target);
+	source_event(w, target, BACKLOG_DATA);
+	source_event(w, path, BACKLOG_DATA);
 }
 
 void source_touch(struct world *w)
@@ -210,7 +255,7 @@ void source_change(struct world *w)
 	e = model_find(&w->source, path);
 	if (!parent_is_dir(w, path))
 		return;
-	switch (world_random(w, 9)) {
+	switch (world_random(w, w->mood.renames ? 14 : 9)) {
 	case 0:
 	case 1:
 	case 2:
@@ -228,8 +273,16 @@ void source_change(struct world *w)
 			change_remove(w, path);
 		return;
 	case 6:
+	case 9:
+	case 10:
 		if (e)
-			change_rename(w, path, e);
+			change_rename(w, path);
+		return;
+	case 11:
+	case 12:
+	case 13:
+		if (e)
+			change_exchange(w, path);
 		return;
 	case 7: /* another type under the same name */
 		if (e && world_random(w, 3) == 0) {

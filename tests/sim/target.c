@@ -126,6 +126,7 @@ void target_batch(struct world *w, const struct wire_batch *batch)
 	check(s && s->state == SERVER_READY);
 	s->batch = batch->id;
 	s->sent_ns = w->now_ns;
+	s->unnoticed = target_unnoticed(w);
 	s->state = SERVER_LISTED;
 	s->items = mem_array(batch->count + 1, sizeof(*s->items));
 	s->count = batch->count;
@@ -219,6 +220,8 @@ void server_report(struct world *w, struct server *s, size_t index, enum wire_re
 	it->result = result;
 	it->flags = flags;
 	it->fp = fp ? *fp : (struct fingerprint){0};
+	if (result != WIRE_VANISHED && result != WIRE_UNSENT)
+		above_claim(w, it->item.path);
 	if (!s->orphan && s->state == SERVER_LISTED)
 		keep_brought(w, it, s->class);
 	if (s->orphan || s->state != SERVER_LISTED)
@@ -350,9 +353,10 @@ static void apply_deletion(struct world *w, struct server *s, size_t i)
 	w->deletions++;
 	/* What is to go as a directory spares what is none, without a word. In a target that was
 	 * replaced within the age of the proof with which the list went, or for which a session
-	 * that still works in the earlier one gave a proof, it stays as an extra. */
+	 * that still works in the earlier one gave a proof, it stays as an extra. So it does in one
+	 * that has lost its power and is back before the sessions of that time could show it. */
 	if (t && (it->item.flags & WIRE_ITEM_DIR) && !S_ISDIR(t->fp.mode)) {
-		t->foreign = t->foreign || s->sent_ns - w->vouched_ns <= 10 * S;
+		t->foreign = t->foreign || s->unnoticed || s->sent_ns - w->vouched_ns <= 10 * S;
 		t = NULL;
 	}
 	if (t && S_ISDIR(t->fp.mode) && model_has_below(&w->target, it->item.path)) {
@@ -478,13 +482,14 @@ static bool serve_next(struct world *w, struct server *s)
 	if (s->at < s->count) {
 		if (w->full && s->class != SESSION_DELETE &&
 		    !(s->items[s->at].item.flags & WIRE_ITEM_STAMP) && s->state == SERVER_LISTED &&
-		    !s->orphan) {
+		    !s->orphan && !vanished(w, s, s->at)) {
 			struct wire_result_item item = {.index = (uint32_t)s->at,
 			                                .result = WIRE_FAILED,
 			                                .trouble = TROUBLE_FULL,
 			                                .text = BYTES("No space left on device")};
 			struct wire_report m = {s->batch, &item, 1};
 
+			above_make_way(w, s, s->items[s->at].item.path);
 			s->items[s->at++].done = true;
 			(void)engine_report(w->engine, &m, w->now_ns);
 			return true;

@@ -72,6 +72,7 @@ struct world {
 	size_t room;       /* marks the engine would like to have */
 	struct mood {
 		bool brake, blind, keep_deleted;
+		bool renames; /* a good part of what happens at the source, and exchanges */
 		size_t marks_limit;
 		uint32_t letters; /* names in a directory */
 	} mood;
