@@ -152,6 +152,8 @@ void connect_done(struct connect *c, enum session_kind kind)
 
 void connect_cancel_all(struct job *j)
 {
+	if (j->closing)
+		connect_local_forget(j);
 	while (j->connects) {
 		struct connect *c = j->connects;
 

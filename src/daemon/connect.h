@@ -18,7 +18,6 @@ struct connect {
 	struct addrinfo *addresses, *next_address;
 	uv_poll_t poll;
 	uv_timer_t timer;
-	uv_work_t work;
 	int fd;
 	unsigned handles;    /* requests and open handles */
 	struct child *child; /* ssh, rsync or a TLS relay, as long as it runs */
@@ -33,6 +32,8 @@ struct connect {
 		bool waiting; /* for the server's first word through the relay */
 	} tls;
 	struct connect_place {
+		struct job *owner; /* whose `looking` this is */
+		bool waiting;      /* for an earlier look to end */
 		char path[4096];
 		bool require_mount;
 		int error; /* errno of what failed, 0: it is there */
@@ -56,7 +57,8 @@ void connect_tcp(struct connect *c);
 void connect_ssh(struct connect *c);
 void connect_local(struct connect *c);
 void connect_tcp_cancel(struct connect *c);
-void connect_tls(struct connect *c); /* c->fd is connected to the server */
+void connect_local_forget(struct job *j); /* it ends; what looks for it goes on alone */
+void connect_tls(struct connect *c);      /* c->fd is connected to the server */
 void connect_tls_cancel(struct connect *c);
 /* The child of a session has ended. */
 void connect_child_ended(struct connect *c, struct bytes errors, int64_t status);

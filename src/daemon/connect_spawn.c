@@ -134,9 +134,20 @@ static bool place_is_mount(int dir, bool by_device)
 	return by_device;
 }
 
-static void place_look(uv_work_t *work)
+static void place_timer_closed(uv_handle_t *h)
 {
-	struct connect *c = work->data;
+	connect_handle_closed(h->data);
+}
+
+static void place_close_timer(struct connect *c)
+{
+	c->timing = false;
+	uv_close((uv_handle_t *)&c->timer, place_timer_closed);
+}
+
+static void place_look(void *arg)
+{
+	struct connect *c = arg;
 	struct connect_place *p = &c->place;
 	autofree char *now = NULL;
 	struct stat st, up;
@@ -155,18 +166,24 @@ static void place_look(uv_work_t *work)
 	p->pinned = place_pin(p, now);
 }
 
-static void place_known(uv_work_t *work, int status)
+static void place_next(struct job *j);
+
+static void place_known(void *arg)
 {
-	struct connect *c = work->data;
+	struct connect *c = arg;
 	struct connect_place *p = &c->place;
 	autoclose int dir = TAKE_FD(p->dir);
 
-	c->handles--;
-	if (!c->job || status < 0) {
-		c->handles++;
+	if (p->owner) {
+		p->owner->looking = NULL;
+		place_next(p->owner);
+	}
+	if (!c->job) {
 		connect_handle_closed(c);
 		return;
 	}
+	c->handles--;
+	place_close_timer(c);
 	c->job->pin_broken = false;
 	if (p->error == ENOENT)
 		connect_failed(c, TROUBLE_MISSING, "%s does not exist. Create it or mount it",
@@ -199,15 +216,58 @@ void connect_approve_pin(struct job *j)
 	j->pin_broken = false;
 }
 
+static void place_late(uv_timer_t *t)
+{
+	struct connect *c = t->data;
+
+	place_close_timer(c);
+	connect_failed(c, TROUBLE_TIMEOUT, "%s: its file system does not answer", c->place.path);
+}
+
+/* The look of an attempt that was given up is not the next one's: what it saw may be another mount
+ * by then. */
+static void place_next(struct job *j)
+{
+	struct connect *c = j->connects;
+	struct err err = {0};
+
+	while (c && !c->place.waiting)
+		c = c->next;
+	if (j->looking || !c)
+		return;
+	c->place.waiting = false;
+	if (aside_run(&j->instance->asides, place_look, place_known, c, &err) < 0) {
+		place_close_timer(c);
+		connect_failed(c, TROUBLE_LOCAL, "%s", err.text);
+		return;
+	}
+	c->handles++;
+	c->place.owner = j;
+	j->looking = c;
+}
+
+void connect_local_forget(struct job *j)
+{
+	if (j->looking)
+		j->looking->place.owner = NULL;
+	j->looking = NULL;
+}
+
 void connect_local(struct connect *c)
 {
+	int64_t timeout_ns = c->job->config->options.handshake_timeout_ns;
+
 	(void)snprintf(c->place.path, sizeof(c->place.path), "%s", c->job->config->target.path);
 	(void)snprintf(c->place.pin, sizeof(c->place.pin), "%s/%s", c->job->dir, PIN_FILE);
 	c->place.require_mount = c->job->config->options.require_mount;
 	c->place.dir = -1;
-	c->work.data = c;
+	c->place.waiting = true;
+	(void)uv_timer_init(&c->job->instance->loop, &c->timer);
+	c->timer.data = c;
+	c->timing = true;
 	c->handles++;
-	(void)uv_queue_work(&c->job->instance->loop, &c->work, place_look, place_known);
+	(void)uv_timer_start(&c->timer, place_late, (uint64_t)(timeout_ns / NS_PER_MS), 0);
+	place_next(c->job);
 }
 
 /* --- ssh --- */

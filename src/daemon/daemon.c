@@ -103,9 +103,9 @@ static void instance_close_walk(uv_handle_t *h, void *arg)
 		uv_close(h, NULL);
 }
 
-static bool instance_has_trees(struct instance *in)
+static bool instance_waits(const struct instance *in)
 {
-	return in->trees != NULL;
+	return in->trees || in->asides.running;
 }
 
 /* A thread that waits in the kernel for a disk or a server cannot be asked to end, and may use what
@@ -121,7 +121,10 @@ static void instance_leave_rest(uv_timer_t *timer)
 		          "tree=%s %s does not answer; the end does not wait for it",
 		          t->config->name, path_show(bytes_of(t->config->root)));
 	}
-	in->left_alone = in->trees != NULL;
+	if (in->asides.running)
+		log_event(LOG_WARN, "daemon.stuck",
+		          "a target or a source does not answer; the end does not wait for it");
+	in->left_alone = instance_waits(in);
 }
 
 static void instance_kill_rest(uv_timer_t *timer)
@@ -248,10 +251,12 @@ static void instance_free(struct instance *in)
 {
 	uv_close((uv_handle_t *)&in->stop_timer, NULL);
 	uv_close((uv_handle_t *)&in->letters_async, NULL);
+	asides_close(&in->asides);
 	uv_walk(&in->loop, instance_close_walk, NULL);
 	(void)uv_run(&in->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&in->loop);
 	mailbox_free(in->letters, source_letter_free);
+	asides_done(&in->asides);
 	reload_forget_paused(in);
 	config_free(in->owned);
 	config_free(in->retired);
@@ -274,6 +279,7 @@ int daemon_run(const struct config *c, const struct run_options *o, json_t **ret
 	in->letters = mailbox_new(instance_wake, in);
 	(void)uv_async_init(&in->loop, &in->letters_async, instance_letters);
 	in->letters_async.data = in;
+	asides_init(&in->asides, &in->loop);
 	(void)uv_timer_init(&in->loop, &in->stop_timer);
 	in->stop_timer.data = in;
 	instance_watch_signals(in);
@@ -282,7 +288,7 @@ int daemon_run(const struct config *c, const struct run_options *o, json_t **ret
 	r = instance_start(in, err);
 	if (r < 0)
 		instance_stop(in);
-	while (!in->stopping || (instance_has_trees(in) && !in->left_alone))
+	while (!in->stopping || (instance_waits(in) && !in->left_alone))
 		(void)uv_run(&in->loop, UV_RUN_ONCE);
 	*ret_left = in->once_left;
 	if (r == 0 && o->once)

@@ -7,6 +7,7 @@
  *     crew.c      the job's worker process and the frames to and from it
  *     connect*.c  a connected descriptor for a new session: TCP, ssh, local
  *     child.c     everything that is spawned
+ *     aside.c     blocking calls in threads of their own
  *     waits.c     clients that wait for a barrier, and --once
  *     verify*.c   comparing with the targets, beside the engines
  *     commands.c  the control API's verbs
@@ -23,6 +24,7 @@
 #include "base/frame.h"
 #include "base/mailbox.h"
 #include "base/mem.h"
+#include "daemon/aside.h"
 #include "daemon/config.h"
 #include "daemon/control.h"
 #include "daemon/daemon.h"
@@ -74,6 +76,8 @@ struct job {
 	int root_fd; /* valid while engine_run() is called with root_ok; else -1 */
 	struct crew *crew;
 	struct connect *connects;
+	struct connect *looking; /* the attempt that looks at the local target, even if it was
+	                          * given up: while that does not answer there is no second */
 	uint64_t next_session;
 	uint64_t set_room;
 	char *dir; /* state of this job */
@@ -116,6 +120,7 @@ struct instance {
 	struct run_options options;
 	struct mailbox *letters;
 	uv_async_t letters_async;
+	struct asides asides;
 	uv_signal_t signals[5];
 	size_t signal_count;
 	struct control *control;
@@ -126,7 +131,7 @@ struct instance {
 	int64_t started_wall_ns;
 	uv_timer_t stop_timer;
 	bool stopping;
-	bool left_alone;   /* threads of a source still run, and use what is theirs */
+	bool left_alone;   /* threads of a source or aside still run, and use what is theirs */
 	int once_result;   /* 1: still running */
 	json_t *once_left; /* with -EUCLEAN: the answer of a wait */
 };

@@ -361,3 +361,66 @@ def test_worker_that_does_not_answer_is_named_and_in_the_end_replaced(box, comes
     ls.settle(40)
     box.check_equal(src, copy)
     assert not ls.job()["text"] and (ls.workers() == [worker]) == comes_back
+
+
+@pytest.fixture
+def silenced():
+    """silenced(path, ...): file systems there that never answer; end() lets them fail, with the test at the latest."""
+    servers = []
+
+    def begin(*paths):
+        if not os.path.exists("/dev/fuse"):
+            pytest.skip("there is no /dev/fuse")
+        for path in paths:
+            servers.append(os.open("/dev/fuse", os.O_RDWR))
+            if not sandbox.mount_silent(servers[-1], path):
+                pytest.skip("fuse cannot be mounted")
+
+    def end():
+        while servers:
+            os.close(servers.pop())
+
+    begin.end = end
+    yield begin
+    end()
+
+
+@pytest.mark.sandbox
+def test_local_targets_that_do_not_answer_are_named_and_cost_the_others_nothing(box, silenced):
+    """A build that looks at targets in libuv's pool says that all is well, and with four of them resolves no name."""
+    src, server, dead = box.dir("src"), box.rsyncd(), [box.local(f"dead{n}") for n in range(5)]
+    box.fill(src, 20)
+    ls = box.lockstep(src, [*dead, server], sets=["handshake_timeout=2s"]).settle(20)
+    silenced(*(d.path for d in dead))
+    server.kill()  # all have to connect anew
+    proc.send(ls.receivers(), signal.SIGKILL)
+    box.write(src + "/new", b"1")
+    for n in range(5):
+        ls.until_text(f"dead{n}: its file system does not answer", 30, name=f"main.{n + 1}")
+    assert "its file system does not answer" in ls.ask("status", "--check").stdout
+    server.start()
+    retry_now(ls, "main.6")
+    ls.settle(20, "main.6")
+    box.check_equal(src, server)
+    assert ls.stop(5) == 0
+    assert "the end does not wait for it" in ls.read_log()
+
+
+@pytest.mark.sandbox
+def test_local_target_that_answers_again_heals(box, silenced):
+    """A build that takes what an attempt saw that was given up, or waits for it for ever, stays as it is."""
+    src, copy = box.dir("src"), box.local()
+    box.fill(src, 20)
+    ls = box.lockstep(src, [copy], sets=["handshake_timeout=1s"]).settle()
+    silenced(copy.path)
+    proc.send(ls.receivers(), signal.SIGKILL)
+    box.write(src + "/new", b"1")
+    ls.until_text("does not answer", 30)
+    retry_now(ls)
+    proc.until(lambda: ls.read_log().count("its file system does not answer") >= 2, 20, "the second attempt given up", on=[ls.log])
+    silenced.end()
+    proc.until(lambda: sandbox.umount(copy.path) == (0, ""), 5, "umount")
+    retry_now(ls)
+    ls.settle(20)
+    box.check_equal(src, copy)
+    assert not ls.job()["text"]
