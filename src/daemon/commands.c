@@ -362,14 +362,8 @@ static void command_verify(void *arg, const struct control_request *r, struct co
 
 static void command_reload(void *arg, const struct control_request *r, struct control_reply *reply)
 {
-	struct err err = {0};
-	int rc = reload_apply(arg, reply, &err);
-
 	(void)r;
-	if (rc < 0)
-		control_reply_error(reply, rc == -EBUSY ? 409 : 422,
-		                    "%s%s The old configuration stays in force", err.text,
-		                    err_stop(err.text));
+	reload_apply(arg, reply);
 }
 
 static void command_stop(void *arg, const struct control_request *r, struct control_reply *reply)

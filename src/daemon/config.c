@@ -55,13 +55,14 @@ void config_free(struct config *c)
 }
 
 /* --state, then key `state`, then the default; with a directory given the socket lies in it. */
-static int place_state(struct config *c, const struct config_request *request, struct err *err)
+static int place_state(struct config *c, struct err *err)
 {
+	const char *asked = c->source->request_state;
 	autofree char *given = NULL;
 	int rc;
 
-	if (request->state) {
-		rc = target_path_normalise(&given, request->state, err);
+	if (asked) {
+		rc = target_path_normalise(&given, asked, err);
 		if (rc < 0)
 			return err_wrap(err, "--state");
 	} else {
@@ -82,7 +83,7 @@ int config_load(struct config **ret, const struct config_request *request, struc
 	rc = config_source_read(c->source, &problems, err);
 	if (rc == 0) {
 		config_build(c, &problems);
-		rc = place_state(c, request, problems.count ? NULL : err);
+		rc = place_state(c, problems.count ? NULL : err);
 	}
 	if (rc == 0 && problems.count == 0)
 		config_check(c, &problems);

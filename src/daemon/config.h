@@ -140,7 +140,9 @@ struct config_request {
 /* Reads and checks everything that can be checked without a target: 0 and *ret (config_free), or
  * -errno with the first problem in err. -ENOENT: no such file. Touches nothing. */
 int config_load(struct config **ret, const struct config_request *request, struct err *err);
-/* The same request once more: for `reload`. The old config stays as it is. */
+/* The same request once more: for `reload`. The old config stays as it is, and is not read any more
+ * once the first file or directory is looked at; this may run in any thread, and take as long as
+ * these do not answer. */
 int config_reload(struct config **ret, const struct config *old, struct err *err);
 void config_free(struct config *c);
 

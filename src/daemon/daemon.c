@@ -188,11 +188,7 @@ static void instance_signal(uv_signal_t *s, int number)
 	case SIGHUP:
 		if (log_reopen(&err) < 0)
 			log_event(LOG_WARN, "log.reopen", "%s", err.text);
-		if (reload_apply(in, NULL, &err) < 0)
-			log_event(LOG_ERROR, "config.reload",
-			          "the new configuration was not taken: %s%s The old one stays in "
-			          "force",
-			          err.text, err_stop(err.text));
+		reload_apply(in, NULL);
 		return;
 	case SIGUSR1:
 		if (log_reopen(&err) < 0)

@@ -190,34 +190,29 @@ void reload_continue(struct instance *in)
 		control_reply_send(TAKE(in->reload_reply), 200, json_pack("{s:b}", "reloaded", 1));
 }
 
-int reload_apply(struct instance *in, struct control_reply *reply, struct err *err)
+/* Nothing has changed by it. */
+static void reload_refuse(struct control_reply *reply, int code, const struct err *err)
 {
-	struct config *now;
-	struct reload r = {.in = in};
-	const char *fixed;
-	int result;
+	if (reply)
+		control_reply_error(reply, code == -EBUSY ? 409 : 422,
+		                    "%s%s The old configuration stays in force", err->text,
+		                    err_stop(err->text));
+	else
+		log_event(LOG_ERROR, "config.reload",
+		          "the new configuration was not taken: %s%s The old one stays in force",
+		          err->text, err_stop(err->text));
+}
 
-	if (in->stopping)
-		return err_set(err, EBUSY, "the daemon is ending");
-	if (in->reloading)
-		return err_set(err, EBUSY, "an earlier reload is still under way");
-	if (in->options.once)
-		return err_set(err, EINVAL, "with --once nothing is reloaded");
-	result = config_reload(&now, in->config, err);
-	if (result < 0)
-		return result;
-	fixed = config_diff_instance(in->config, now);
-	if (fixed && (strcmp(fixed, "state") == 0 || strcmp(fixed, "socket") == 0)) {
-		config_free(now);
+/* Takes `now` if it returns 0. */
+static int reload_take(struct instance *in, struct config *now, struct err *err)
+{
+	struct reload r = {in, now};
+	const char *fixed = config_diff_instance(in->config, now);
+
+	if (fixed && (strcmp(fixed, "state") == 0 || strcmp(fixed, "socket") == 0))
 		return err_set(err, EINVAL, "\"%s\" cannot change while the daemon runs", fixed);
-	}
-	if (fixed && log_open(now->log_file, now->log_level, err) < 0) {
-		config_free(now);
+	if (fixed && log_open(now->log_file, now->log_level, err) < 0)
 		return err_wrap(err, "log_file");
-	}
-	r.now = now;
-	in->reloading = true;
-	in->reload_reply = reply;
 	config_diff(in->config, now, reload_end, &r);
 	reload_adopt_names(in, now);
 	/* Jobs that are ending still read their old values. */
@@ -226,4 +221,88 @@ int reload_apply(struct instance *in, struct control_reply *reply, struct err *e
 	in->config = now;
 	reload_continue(in);
 	return 0;
+}
+
+/* --- reading it: that looks at each source and local target, and one may not answer --- */
+
+struct reload_reading {
+	struct instance *in;
+	const struct config *old;
+	struct config *now;
+	struct err err;
+	int result;
+};
+
+static void reload_read(void *arg)
+{
+	struct reload_reading *r = arg;
+
+	r->result = config_reload(&r->now, r->old, &r->err);
+}
+
+static void reload_begin(struct instance *in);
+
+static void reload_known(void *arg)
+{
+	autofree struct reload_reading *r = arg;
+	struct instance *in = r->in;
+
+	in->reload_reads = false;
+	if (in->stopping || in->reload_again) {
+		config_free(r->now);
+		if (!in->stopping)
+			reload_begin(in);
+		return;
+	}
+	if (r->result == 0) {
+		r->result = reload_take(in, r->now, &r->err);
+		if (r->result < 0)
+			config_free(r->now);
+	}
+	if (r->result == 0)
+		return;
+	in->reloading = false;
+	reload_refuse(TAKE(in->reload_reply), r->result, &r->err);
+}
+
+static void reload_begin(struct instance *in)
+{
+	struct reload_reading *r = mem_alloc(sizeof(*r));
+	struct err err = {0};
+	int code;
+
+	r->in = in;
+	r->old = in->config;
+	in->reload_again = false;
+	code = aside_run(&in->asides, reload_read, reload_known, r, &err);
+	in->reloading = in->reload_reads = code == 0;
+	if (code == 0)
+		return;
+	free(r);
+	reload_refuse(TAKE(in->reload_reply), code, &err);
+}
+
+void reload_apply(struct instance *in, struct control_reply *reply)
+{
+	struct err err = {0};
+	int code = 0;
+
+	if (in->stopping)
+		code = err_set(&err, EBUSY, "the daemon is ending");
+	else if (in->reload_reads && !reply)
+		in->reload_again = true; /* what is being read may have changed since */
+	else if (in->reload_reads)
+		code = err_set(&err, EBUSY,
+		               "an earlier reload is still under way: it looks at the sources and "
+		               "local targets, and one that does not answer holds it up");
+	else if (in->reloading)
+		code = err_set(&err, EBUSY, "an earlier reload is still under way");
+	else if (in->options.once)
+		code = err_set(&err, EINVAL, "with --once nothing is reloaded");
+	if (code < 0) {
+		reload_refuse(reply, code, &err);
+	} else if (!in->reload_again) {
+		in->reload_reply = reply;
+		reload_begin(in);
+	}
 }

@@ -115,7 +115,9 @@ struct instance {
 	struct config *owned;        /* after a reload */
 	struct config *retired;      /* still read by jobs that are ending */
 	bool reloading;
-	struct paused_name *paused;         /* jobs that were paused when the reload ended them */
+	bool reload_reads;          /* the first part of it: the new configuration is being read */
+	bool reload_again;          /* it was asked for once more meanwhile */
+	struct paused_name *paused; /* jobs that were paused when the reload ended them */
 	struct control_reply *reload_reply; /* answered when the new jobs run */
 	struct run_options options;
 	struct mailbox *letters;
@@ -223,8 +225,8 @@ void waits_forget_job(struct instance *in, struct job *j);
 extern const struct control_ops command_ops;
 
 /* reload.c */
-/* `reply` (may be NULL) is answered when the new jobs run; on an error it stays the caller's. */
-int reload_apply(struct instance *in, struct control_reply *reply, struct err *err);
+/* `reply` is answered when the new jobs run, or with what is wrong; NULL: the log tells. */
+void reload_apply(struct instance *in, struct control_reply *reply);
 void reload_continue(struct instance *in); /* starts what waited for something to end */
 /* A pause outlives the reload that ends its job and begins it again. */
 void reload_note_paused(struct instance *in, const char *name);

@@ -81,3 +81,25 @@ def box(request, time_limit):
 @pytest.fixture
 def soak():
     return bool(os.environ.get("LOCKSTEP_SOAK"))
+
+
+@pytest.fixture
+def silenced():
+    """silenced(path, ...): file systems there that never answer; end() lets them fail, with the test at the latest."""
+    servers = []
+
+    def begin(*paths):
+        if not os.path.exists("/dev/fuse"):
+            pytest.skip("there is no /dev/fuse")
+        for path in paths:
+            servers.append(os.open("/dev/fuse", os.O_RDWR))
+            if not sandbox.mount_silent(servers[-1], path):
+                pytest.skip("fuse cannot be mounted")
+
+    def end():
+        while servers:
+            os.close(servers.pop())
+
+    begin.end = end
+    yield begin
+    end()

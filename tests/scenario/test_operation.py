@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from harness import diff, ended, proc
+from harness import diff, ended, proc, sandbox
 from harness.daemon import BINARY, EXIT_REMAINS, EXIT_RUNNING, EXIT_USAGE, command
 
 
@@ -249,6 +249,36 @@ def test_paused_job_stays_paused_over_a_reload_that_begins_it_again(box):
     box.config(conf_text(src, one.path))
     assert ls.ask("reload").returncode == 0
     assert ls.job()["state"] != "paused"
+
+
+@pytest.mark.sandbox
+def test_reload_while_a_source_and_a_target_do_not_answer_stops_nobody(box, silenced):
+    """A build that reads the configuration in its loop stands still, control socket and all jobs, until they answer."""
+    dead, src, lost, copy = box.dir("dead"), box.dir("src"), box.local("lost"), box.local("copy")
+    both = f"[tree d]\nroot = {dead}\ntarget = {lost.path}\n" + conf_text(src, copy.path)
+    ls = box.lockstep(config=box.config(both)).settle()
+    silenced(dead, lost.path)
+    box.config(both + "lanes = 3\n")
+    os.kill(ls.pid, signal.SIGHUP)
+    box.write(src + "/after", b"1")
+    ls.settle(20, "t.1")
+    assert os.path.exists(copy.path + "/after")
+    again = ls.ask("reload")
+    assert again.returncode != 0 and "one that does not answer holds it up" in again.stderr, again
+    box.config(both + "lanes = 3\nlogin = no\n")
+    os.kill(ls.pid, signal.SIGHUP)
+    assert ls.answers()
+    silenced.end()
+    assert f"{box.path('lockstep.conf')}:8" in ls.until_logged("the new configuration was not taken", 20)
+    assert "config.reloaded" not in ls.read_log()
+    for path in (dead, lost.path):
+        proc.until(lambda path=path: sandbox.umount(path) == (0, ""), 5, f"umount of {path}")
+    box.config(both + "lanes = 3\n")
+    assert ls.ask("reload").returncode == 0
+    silenced(dead, lost.path)
+    os.kill(ls.pid, signal.SIGHUP)
+    assert ls.ask("status").returncode == 0
+    assert ls.stop(5) == 0
 
 
 def test_reload_removes_a_target_and_touches_nothing_there(box):

@@ -363,28 +363,6 @@ def test_worker_that_does_not_answer_is_named_and_in_the_end_replaced(box, comes
     assert not ls.job()["text"] and (ls.workers() == [worker]) == comes_back
 
 
-@pytest.fixture
-def silenced():
-    """silenced(path, ...): file systems there that never answer; end() lets them fail, with the test at the latest."""
-    servers = []
-
-    def begin(*paths):
-        if not os.path.exists("/dev/fuse"):
-            pytest.skip("there is no /dev/fuse")
-        for path in paths:
-            servers.append(os.open("/dev/fuse", os.O_RDWR))
-            if not sandbox.mount_silent(servers[-1], path):
-                pytest.skip("fuse cannot be mounted")
-
-    def end():
-        while servers:
-            os.close(servers.pop())
-
-    begin.end = end
-    yield begin
-    end()
-
-
 @pytest.mark.sandbox
 def test_local_targets_that_do_not_answer_are_named_and_cost_the_others_nothing(box, silenced):
     """A build that looks at targets in libuv's pool says that all is well, and with four of them resolves no name."""
