@@ -172,6 +172,25 @@ int fd_read_secret(const char *path, char **ret, struct err *err)
 	return 0;
 }
 
+bool fd_is_fault_of_file(int r)
+{
+	switch (-r) {
+	case ENOENT:
+	case ENOTDIR:
+	case EISDIR:
+	case ELOOP:
+	case ENAMETOOLONG:
+	case ENXIO: /* a socket */
+	case EACCES:
+	case EPERM:
+	case EINVAL:
+	case EFBIG:
+		return true;
+	default:
+		return false;
+	}
+}
+
 int fd_make_dirs(const char *path, mode_t mode, struct err *err)
 {
 	struct stat st;

@@ -30,6 +30,9 @@ int fd_read_file(const char *path, size_t max, struct buf *out, struct err *err)
 /* A password file: regular, owned by us or root, no access for group and others, one line (its line
  * end is cut). *ret by malloc; free with mem_free_secret(). */
 int fd_read_secret(const char *path, char **ret, struct err *err);
+/* What opening or reading a file has failed with, -errno, is a matter of the file itself, its name
+ * or its mode: a person has to mend it. Else something of this host is short or broken for now. */
+bool fd_is_fault_of_file(int r);
 /* mkdir -p for an absolute path; existing directories keep their mode. */
 int fd_make_dirs(const char *path, mode_t mode, struct err *err);
 

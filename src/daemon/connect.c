@@ -114,6 +114,7 @@ void connect_done(struct connect *c, enum session_kind kind)
 	struct wire_session m = {.id = c->session, .kind = kind, .class = c->class};
 	struct buf payload;
 	struct err err = {0};
+	bool wrong_file;
 	int r;
 
 	if (!j)
@@ -127,6 +128,7 @@ void connect_done(struct connect *c, enum session_kind kind)
 	m.module = j->config->target.module;
 	m.user = j->config->target.user;
 	r = kind == SESSION_DAEMON ? config_read_password(j->config, &m.password, &err) : 0;
+	wrong_file = fd_is_fault_of_file(r);
 	if (r == 0)
 		r = crew_need(j, &err);
 	if (r == 0) {
@@ -141,7 +143,7 @@ void connect_done(struct connect *c, enum session_kind kind)
 	if (r < 0) {
 		if (c->child) /* it would wait for a session */
 			child_end(c->child);
-		connect_failed(c, r == -EAGAIN ? TROUBLE_LOCAL : TROUBLE_LOGIN, "%s", err.text);
+		connect_failed(c, wrong_file ? TROUBLE_LOGIN : TROUBLE_LOCAL, "%s", err.text);
 		return;
 	}
 	if (!c->with_child) { /* nothing more to learn about it here */

@@ -15,6 +15,14 @@ static const char *last_reason(void)
 	return words ? words : "unknown reason";
 }
 
+/* OpenSSL opens by name, and what the system said then is the first of its errors. */
+static int first_error(void)
+{
+	unsigned long first = ERR_peek_error();
+
+	return ERR_GET_LIB(first) == ERR_LIB_SYS ? ERR_GET_REASON(first) : EINVAL;
+}
+
 /* A descriptor or -errno. Certificates are often reached through symbolic links. */
 static int open_file(const char *key, const char *path, struct err *err)
 {
@@ -41,7 +49,8 @@ static int load_authorities(SSL_CTX *ctx, const char *path, struct err *err)
 		return err_set(err, EINVAL, "the system's store of authorities: %s", last_reason());
 	}
 	if (SSL_CTX_load_verify_locations(ctx, path, NULL) != 1)
-		return err_set(err, EINVAL, "tls_ca: %s holds no certificate in PEM form: %s",
+		return err_set(err, first_error(),
+		               "tls_ca: %s holds no certificate in PEM form: %s",
 		               path_show(bytes_of(path)), last_reason());
 	/* Whatever stands in the file is believed, also the server's own certificate. */
 	(void)X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
@@ -55,7 +64,8 @@ static int load_certificate(SSL_CTX *ctx, const char *path, struct err *err)
 	if (fd < 0)
 		return fd;
 	if (SSL_CTX_use_certificate_chain_file(ctx, path) != 1)
-		return err_set(err, EINVAL, "tls_cert: %s holds no certificate in PEM form: %s",
+		return err_set(err, first_error(),
+		               "tls_cert: %s holds no certificate in PEM form: %s",
 		               path_show(bytes_of(path)), last_reason());
 	return 0;
 }
@@ -127,9 +137,11 @@ static int load_key(SSL_CTX *ctx, const struct tls_setup *setup, struct err *err
 
 int context_new(SSL_CTX **ret, const struct tls_setup *setup, struct err *err)
 {
-	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	SSL_CTX *ctx;
 	int r = 0;
 
+	ERR_clear_error();
+	ctx = SSL_CTX_new(TLS_client_method());
 	if (!ctx)
 		return err_set(err, EINVAL, "OpenSSL: %s", last_reason());
 	if (SSL_CTX_get_min_proto_version(ctx) < TLS1_2_VERSION &&

@@ -290,10 +290,11 @@ int relay_run(const struct tls_setup *setup, int net, int local, struct err *err
 	struct certificate_judge judge = {.setup = setup};
 	SSL_CTX *ctx;
 	SSL *ssl;
-	int r;
+	int r = context_new(&ctx, setup, err);
 
-	if (context_new(&ctx, setup, err) < 0)
-		return err_set(err, EACCES, "%s: %s", setup->peer, err->text);
+	if (r < 0)
+		return err_set(err, fd_is_fault_of_file(r) ? EACCES : ENOMEM, "%s: %s", setup->peer,
+		               err->text);
 	(void)fd_set_nonblock(net);
 	(void)fd_set_nonblock(local);
 	ssl = SSL_new(ctx);
@@ -340,5 +341,7 @@ int relay_main(int argc, char *const argv[])
 	/* Before the descriptors close: who sees their end finds the words. */
 	(void)fprintf(stderr, "%s\n", err.text);
 	(void)fflush(stderr);
+	if (r == -ENOMEM)
+		return RELAY_LOCAL;
 	return r == -EACCES ? RELAY_REFUSED : RELAY_BROKEN;
 }

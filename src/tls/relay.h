@@ -36,10 +36,11 @@ enum relay_exit {
 	RELAY_OK,      /* both sides ended as they should */
 	RELAY_BROKEN,  /* the connection broke, or did not come about */
 	RELAY_REFUSED, /* only a person can help: a certificate, a protocol, a file */
+	RELAY_LOCAL,   /* something of our own is short for now: descriptors, memory */
 };
 
 /* Both descriptors are borrowed. 0: ended, or nobody waits for it any more; -EACCES: as
- * RELAY_REFUSED; other -errno: as RELAY_BROKEN. */
+ * RELAY_REFUSED; -ENOMEM: as RELAY_LOCAL; other -errno: as RELAY_BROKEN. */
 int relay_run(const struct tls_setup *setup, int net, int local, struct err *err);
 /* The arguments behind RELAY_ARGUMENT: the setup's members in their order, "" for NULL. */
 int relay_main(int argc, char *const argv[]);

@@ -402,3 +402,22 @@ def test_local_target_that_answers_again_heals(box, silenced):
     ls.settle(20)
     box.check_equal(src, copy)
     assert not ls.job()["text"]
+
+
+@pytest.mark.sandbox
+def test_password_file_that_cannot_be_read_now_is_no_wrong_login(box, silenced):
+    """A build that takes each failure on the way to a login for a wrong one waits five minutes for what passes in seconds."""
+    src, server = box.dir("src"), box.rsyncd()
+    secret = box.write(box.path("secret", "client"), server.password, mode=0o600)
+    ls = box.lockstep(src, [server.target], sets=[f"password_file={secret}"]).settle()
+    silenced(os.path.dirname(secret))
+    silenced.end()  # what is there now fails with ENOTCONN
+    server.kill()
+    server.start()
+    box.write(src + "/new", b"1")
+    said = ls.until_text("not connected", 20)
+    assert ": local: " in said and ls.job()["retry_in_ms"] < 100_000, said
+    proc.until(lambda: sandbox.umount(os.path.dirname(secret)) == (0, ""), 5, "umount")
+    retry_now(ls)
+    ls.settle(20)
+    box.check_equal(src, server)

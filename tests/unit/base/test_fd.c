@@ -316,6 +316,18 @@ static void read_secret_of_another_user_refused(void **state)
 	assert_secret_refused(file, EPERM, message);
 }
 
+static void fault_of_a_file_is_no_shortage(void **state)
+{
+	static const int wrong[] = {ENOENT, EACCES, EPERM, EINVAL, EFBIG, ELOOP, ENOTDIR};
+	static const int passing[] = {0, EMFILE, ENFILE, ENOMEM, EIO, ENOTCONN, EAGAIN, ENOBUFS};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+		assert_true(fd_is_fault_of_file(-wrong[i]));
+	for (size_t i = 0; i < ARRAY_LEN(passing); i++)
+		assert_false(fd_is_fault_of_file(-passing[i]));
+}
+
 static void make_dirs_keeps_existing_modes(void **state)
 {
 	struct place *p = *state;
@@ -383,6 +395,7 @@ int main(void)
 	        WITH_PLACE(read_secret_of_another_user_refused),
 	        WITH_PLACE(make_dirs_keeps_existing_modes),
 	        WITH_PLACE(pread_full_stops_at_end_of_file),
+	        cmocka_unit_test(fault_of_a_file_is_no_shortage),
 	        cmocka_unit_test(clocks_go_forward),
 	};
 

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -390,6 +391,38 @@ static void speak_plainly(struct rig *r, SSL *ssl)
 		;
 }
 
+/* Free descriptors, before and after what OpenSSL itself opens. */
+static void relay_without_descriptors_is_a_shortage_of_our_own(void **state)
+{
+	struct tls_setup setup = {.peer = "there", .name = "localhost", .ca = ca_path};
+	struct rlimit before, few;
+	int next = dup(STDERR_FILENO);
+
+	(void)state;
+	assert_int_equal(relay_check_files(&setup, NULL), 0); /* OpenSSL has all it loads once */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(close(next), 0);
+	for (int room = 0; room < 2; room++) {
+		struct err err = {0};
+
+		few = (struct rlimit){(rlim_t)(next + room), before.rlim_max};
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		int r = relay_run(&setup, -1, -1, &err);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+		assert_int_equal(r, -ENOMEM);
+		assert_non_null(strstr(err.text, "there: tls_ca: "));
+	}
+}
+
+static void relay_missing_file_is_refused(void **state)
+{
+	struct tls_setup setup = {"there", "localhost", "/nonexistent/ca.pem", NULL, NULL};
+	struct err err = {0};
+
+	(void)state;
+	assert_int_equal(relay_run(&setup, -1, -1, &err), -EACCES);
+}
+
 static void relay_plain_server_is_told(void **state)
 {
 	struct rig r = {0};
@@ -454,6 +487,8 @@ int main(void)
 	        cmocka_unit_test(relay_forged_record_is_broken),
 	        cmocka_unit_test(relay_wrong_name_passes_nothing_on),
 	        cmocka_unit_test(relay_empty_name_is_refused),
+	        cmocka_unit_test(relay_without_descriptors_is_a_shortage_of_our_own),
+	        cmocka_unit_test(relay_missing_file_is_refused),
 	        cmocka_unit_test(relay_plain_server_is_told),
 	        cmocka_unit_test(relay_server_that_hangs_up_is_told),
 	        cmocka_unit_test(relay_session_that_lets_go_in_the_handshake_ends_it),
