@@ -65,16 +65,18 @@ static int connect_tcp(struct check_talk *t, struct err *err)
 	if (r != 0)
 		return err_set(err, EHOSTUNREACH, "cannot resolve %s: %s", to->host,
 		               gai_strerror(r));
-	r = -EHOSTUNREACH;
+	r = -EAFNOSUPPORT;
 	for (const struct addrinfo *a = all; a && t->fd < 0; a = a->ai_next) {
-		r = connect_address(a, t->job->options.connect_timeout_ns);
-		if (r >= 0)
-			t->fd = r;
+		int tried = connect_address(a, t->job->options.connect_timeout_ns);
+
+		/* An address that this host has no protocol for says nothing about the others. */
+		if (tried != -EAFNOSUPPORT)
+			r = tried;
+		if (tried >= 0)
+			t->fd = tried;
 	}
 	freeaddrinfo(all);
-	if (r < 0)
-		return err_errno(err, -r, "cannot reach %s port %u", to->host, to->port);
-	return 0;
+	return r < 0 ? connect_unreachable(to, -r, err) : 0;
 }
 
 static void child_exited(struct child *child, int64_t status, int sig, void *arg)

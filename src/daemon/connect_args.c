@@ -1,6 +1,7 @@
 #include "daemon/connect_args.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <string.h>
 #include "base/mem.h"
 
@@ -164,4 +165,15 @@ struct words connect_relay_args(const struct config_job *job)
 	for (size_t i = 0; i < ARRAY_LEN(args); i++)
 		words_add(&w, args[i] ? args[i] : "");
 	return w;
+}
+
+int connect_unreachable(const struct target *t, int code, struct err *err)
+{
+	const char *step = "";
+
+	if (code == ECONNREFUSED)
+		step = t->tls ? ". Does what speaks TLS for `rsync --daemon` run there?"
+		              : ". Does `rsync --daemon` run there?";
+	return err_set(err, code, "cannot reach %s port %u: %s%s", t->host, t->port, strerror(code),
+	               step);
 }

@@ -29,6 +29,8 @@ struct tls_setup connect_tls_setup(const struct config_job *job, char **peer);
  * belong to the caller; NULL: none. */
 void connect_options(const struct config_options *o, struct session_options *ret, char **usermap,
                      char **groupmap);
+/* -code, and what is said of a target at whose last address connect() ended with `code`. */
+int connect_unreachable(const struct target *t, int code, struct err *err);
 /* The target's directory as a session names it: "module/dir/" or "dir/". By malloc. */
 char *connect_path(const struct target *t);
 

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include "base/mem.h"
 #include "daemon/connect.h"
+#include "daemon/connect_args.h"
 
 static void tcp_next_address(struct connect *c);
 
@@ -46,6 +47,7 @@ static void tcp_connected(struct connect *c)
 {
 	int one = 1;
 
+	c->status = 0;
 	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	(void)setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 	tcp_close_handles(c);
@@ -55,6 +57,15 @@ static void tcp_connected(struct connect *c)
 		connect_done(c, SESSION_DAEMON);
 }
 
+static void tcp_unreachable(struct connect *c)
+{
+	struct err err = {0};
+
+	(void)connect_unreachable(&c->job->config->target, (int)c->status, &err);
+	tcp_close_handles(c);
+	connect_failed(c, TROUBLE_UNREACHABLE, "%s", err.text);
+}
+
 static void tcp_poll_closed(uv_handle_t *h)
 {
 	struct connect *c = h->data;
@@ -62,13 +73,10 @@ static void tcp_poll_closed(uv_handle_t *h)
 	if (c->fd >= 0)
 		(void)close(c->fd); /* not connected */
 	c->fd = -1;
-	if (c->job && c->next_address) {
+	if (c->job && c->next_address)
 		tcp_next_address(c);
-	} else if (c->job) {
-		tcp_close_handles(c);
-		connect_failed(c, TROUBLE_UNREACHABLE, "cannot reach %s port %u: %s", tcp_target(c),
-		               c->job->config->target.port, strerror((int)c->status));
-	}
+	else if (c->job)
+		tcp_unreachable(c);
 	connect_handle_closed(c);
 }
 
@@ -106,12 +114,21 @@ static void tcp_timer(uv_timer_t *t)
 
 static void tcp_next_address(struct connect *c)
 {
-	const struct addrinfo *a = c->next_address;
+	const struct addrinfo *a;
 	int64_t timeout_ns = c->job->config->options.connect_timeout_ns;
 
-	c->next_address = a->ai_next;
-	c->status = 0;
-	c->fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	/* A host without IPv6, say: that says nothing about the other addresses. */
+	do {
+		a = c->next_address;
+		c->next_address = a->ai_next;
+		c->fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	} while (c->fd < 0 && errno == EAFNOSUPPORT && c->next_address);
+	if (c->fd < 0 && errno == EAFNOSUPPORT) {
+		if (!c->status)
+			c->status = EAFNOSUPPORT;
+		tcp_unreachable(c);
+		return;
+	}
 	if (c->fd < 0) {
 		tcp_close_handles(c);
 		connect_failed(c, TROUBLE_LOCAL, "cannot make a socket: %s", strerror(errno));

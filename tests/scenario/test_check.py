@@ -70,7 +70,7 @@ def test_check_tells_a_refused_option(box):
 
 def test_check_tells_that_nobody_answers(box):
     server = box.rsyncd(start=False)
-    fails(box, server, "cannot reach 127.0.0.1", "refused")
+    fails(box, server, "cannot reach 127.0.0.1", "refused. Does `rsync --daemon` run there?")
 
 
 def test_check_of_a_silent_server_ends_in_time(box):

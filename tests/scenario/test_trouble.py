@@ -5,12 +5,26 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
 from harness import proc, sandbox
-from harness.daemon import EXIT_REMAINS
+from harness.daemon import BINARY, EXIT_REMAINS
 from harness.tree import assert_equal, remove_words
 
+# Runs its arguments on a host without IPv6: socket() ends with EAFNOSUPPORT for it.
+WITHOUT_IPV6 = """
+import ctypes, os, struct, sys
+number = {"x86_64": 41, "aarch64": 198}[os.uname().machine]  # of socket()
+steps = [(0x20, 0, 0, 0), (0x15, 0, 3, number), (0x20, 0, 0, 16), (0x15, 0, 1, 10), (0x06, 0, 0, 0x50000 | 97), (0x06, 0, 0, 0x7fff0000)]
+program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *s) for s in steps))
+filter = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(program)))
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+for call in ((38, 1, 0, 0, 0), (22, 2, ctypes.c_void_p(ctypes.addressof(filter)))):  # no new privileges, seccomp
+    if prctl(*call) != 0:
+        sys.exit(os.strerror(ctypes.get_errno()))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 LOGIN_RETRY_MS = (200_000, 376_000)  # 5 min, give or take a quarter
 
 
@@ -420,4 +434,25 @@ def test_password_file_that_cannot_be_read_now_is_no_wrong_login(box, silenced):
     proc.until(lambda: sandbox.umount(os.path.dirname(secret)) == (0, ""), 5, "umount")
     retry_now(ls)
     ls.settle(20)
+    box.check_equal(src, server)
+
+
+@pytest.mark.sandbox
+def test_address_of_a_family_that_is_not_there_says_nothing_about_the_others(box):
+    """A build that gives up at the first of them does not try the next, or says its error in the place of the server's."""
+    src, server = box.dir("src"), box.rsyncd(start=False)
+    box.fill(src, 20)
+    sandbox.mount("--bind", box.write(box.path("hosts"), "127.0.0.1 both.test\n::1 both.test six.test\n"), "/etc/hosts")
+    without = [sys.executable, "-c", WITHOUT_IPV6]
+    both, six = (server.target.replace("127.0.0.1", f"{name}.test") for name in ("both", "six"))
+    ls = box.lockstep(src, [both, six], sets=server.options, prefix=without)
+    said = ls.until_text("cannot reach both.test", 20, name="main.1")
+    assert said.endswith("Connection refused. Does `rsync --daemon` run there?"), said
+    said = ls.until_text("cannot reach six.test", 20, name="main.2")
+    assert "unreachable" in said and "Address family not supported" in said, said
+    checked = subprocess.run([*without, BINARY, "check", src, both, "--set", server.options[0]], capture_output=True, text=True, check=False)
+    assert checked.returncode != 0 and "Connection refused" in checked.stdout + checked.stderr, checked
+    server.start()
+    retry_now(ls)
+    ls.settle(20, "main.1")
     box.check_equal(src, server)
