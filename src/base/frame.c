@@ -1,6 +1,7 @@
 #include "base/frame.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/mem.h"
@@ -55,6 +56,8 @@ static void drop_first(struct frame_out *o)
 	if (!o->first)
 		o->last = NULL;
 	close_all(c->fds, c->nfds);
+	/* A frame may have brought a password, which must not stay in freed memory. */
+	explicit_bzero(c->data.p, c->data.n);
 	buf_done(&c->data);
 	free(c);
 }
@@ -76,6 +79,7 @@ static struct chunk *chunk_for(struct frame_out *o, size_t n, const int *fds, si
 		return c;
 	c = mem_alloc(sizeof(*c));
 	buf_init(&c->data, HEADER_BYTES + (n > CHUNK_BYTES ? n : CHUNK_BYTES));
+	(void)buf_reserve(&c->data, c->data.max); /* growing would leave copies behind */
 	c->nfds = nfds;
 	for (size_t i = 0; i < nfds; i++)
 		c->fds[i] = fds[i];
