@@ -13,9 +13,13 @@ static bool answering(const struct session *s, bool begun)
 /* The request is dealt with: on to what waited behind it. */
 static void finish(struct session *s)
 {
+	struct listed *l = &s->listed[s->tasks->ndx];
+
 	delta_free(TAKE(s->delta));
 	s->answering = s->begun = false;
-	s->listed[s->tasks->ndx].answered_at = s->out.total + mux_out_pending(&s->out).n;
+	/* The confirmation of what was sent unasked may come when it is being sent once more. */
+	if (!l->early || !l->answered_at)
+		l->answered_at = s->out.total + mux_out_pending(&s->out).n;
 	serve_drop_task(s);
 	serve_pump(s);
 	session_check_output(s);

@@ -74,7 +74,8 @@ static int take_success(struct session *s, struct bytes payload)
 	if (in.bad || cursor_left(&in) || !session_list_sent(s) || ndx >= s->nlisted)
 		return session_breach(s, "a confirmation of something that was not listed");
 	l = &s->listed[ndx];
-	if (l->answered_at > s->out.total)
+	/* What the target has already is confirmed before anybody has asked for it. */
+	if (l->answered_at > s->out.total && (l->requests || !l->early))
 		return session_breach(s, "a confirmation of a file that was not sent yet");
 	if (++l->successes > SUCCESSES_MAX)
 		return session_breach(s, "too many confirmations of one file");

@@ -369,7 +369,7 @@ static int queue_item(struct session *s, struct task *t, const struct sum_head *
 	*kept = *t;
 	t->wanted.places = NULL;
 	kept->late = s->dones >= DONE_REDO;
-	if (t->kind == TASK_REQUEST && !kept->late && !s->listed[t->ndx].unasked)
+	if (t->kind == TASK_REQUEST && !kept->late && !s->listed[t->ndx].early)
 		s->listed[t->ndx].answered_at = LISTED_OPEN;
 	if (t->kind == TASK_REQUEST)
 		expect_sums(s, kept, head);

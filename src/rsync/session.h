@@ -260,7 +260,8 @@ void session_write_off(struct session *s, size_t index);
  * be gone on with by session_answer_data(); false: it has been asked for, or another answer is
  * under way. Only for regular files of a QUICK session with confirmations; not
  * where extended attributes or ACLs are kept, of which the receiver may want more. The request is
- * told as EV_ITEM. */
+ * told as EV_ITEM. Without one, EV_SUCCESS may only mean that the target had an equal size and time
+ * before; then another one follows. */
 bool session_answer_unasked(struct session *s, size_t index, uint64_t expected_size);
 /* The receiver has told of a failure of it. True: it was sent unasked, and is asked for once more
  * if the receiver still wants it. */

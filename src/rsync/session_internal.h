@@ -54,8 +54,8 @@ enum serve_step {
 
 /* What we remember of a listed entry, by the index of the wire. */
 struct listed {
-	uint64_t answered_at; /* output offset behind its answer; LISTED_OPEN: not answered yet; 0:
-	                         never asked for */
+	uint64_t answered_at; /* output offset behind its answer, the first one if that was sent
+	                         unasked; LISTED_OPEN: not answered yet; 0: never asked for */
 	uint32_t caller;      /* the caller's index */
 	bool regular;
 	uint8_t requests, items, successes;

@@ -29,13 +29,16 @@ struct part {
 	uint32_t entry;      /* index into the list, CARGO_NONE for deletions */
 	uint8_t kind, flags; /* enum part_kind, enum wire_result_flag */
 	uint8_t trouble;
-	bool settled;    /* answered */
-	bool serve;      /* stamp that is to be written */
-	bool moved;      /* differs from fp since it was listed (I3) */
-	bool redo;       /* was asked for a second time: its SUCCESS comes after the phase */
-	bool success;    /* SUCCESS came; its item may still follow */
-	bool lost;       /* was answered and written off: an error names it */
-	bool unasked;    /* was sent without a request; digest is that of what was sent */
+	bool settled;   /* answered */
+	bool serve;     /* stamp that is to be written */
+	bool moved;     /* differs from fp since it was listed (I3) */
+	bool redo;      /* was asked for a second time: its SUCCESS comes after the phase */
+	bool success;   /* SUCCESS came; its item may still follow */
+	bool lost;      /* was answered and written off: an error names it */
+	bool unasked;   /* a copy was sent without a request */
+	bool asked;     /* its content was asked for */
+	uint8_t copies; /* of its content that were sent and may arrive */
+	uint8_t successes;
 	bool differs;    /* compare: the target has it otherwise */
 	bool kept;       /* deletion: reported as not empty */
 	bool blocked;    /* an error names it that also concerns what lies below */

@@ -325,13 +325,9 @@ static void take_event(struct link *l, const struct session_event *ev)
 	case SESSION_EV_ITEM:
 		check(part);
 		verdict_item(c, part, ev->flags);
-		if (ev->flags & SESSION_ITEM_TRANSFER)
-			supply_was_wanted(c, part);
 		break;
 	case SESSION_EV_SUCCESS:
 		check(part);
-		if (part->settled)
-			supply_was_wanted(c, part);
 		verdict_success(c, part);
 		break;
 	case SESSION_EV_MESSAGE:

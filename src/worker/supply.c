@@ -69,15 +69,28 @@ static void supply_stamp(struct session *s, struct cargo *c, struct part *part, 
 	part->flags |= WIRE_DATA_SENT;
 }
 
+/* The receiver has thrown it away. Was it never asked for, then what came before was not its
+ * confirmation. */
+static void forget_copy(struct part *part)
+{
+	part->redo = true;
+	if (part->copies)
+		part->copies--;
+	if (part->unasked && !part->asked) {
+		part->successes = 0;
+		part->success = false;
+	}
+}
+
 void supply_request(struct supply *v, struct session *s, struct cargo *c, struct part *part,
                     const struct session_event *ev)
 {
 	uint64_t size = 0;
 	int fd;
 
-	verdict_item(c, part, ev->flags);
 	if (ev->redo)
-		part->redo = true;
+		forget_copy(part);
+	verdict_item(c, part, ev->flags);
 	if (part->kind == PART_STAMP) {
 		supply_stamp(s, c, part, ev->flags);
 		return;
@@ -96,7 +109,8 @@ void supply_request(struct supply *v, struct session *s, struct cargo *c, struct
 	v->part = part;
 	v->left = size;
 	part->flags |= WIRE_DATA_SENT;
-	part->hashed = false;
+	part->copies++;
+	part->hashed = part->lost = false;
 	v->hasher = v->hasher ? v->hasher : hasher_new(STRONG_XXH128);
 	hasher_begin(v->hasher);
 	session_answer_begin(s, size);
@@ -106,7 +120,8 @@ static bool may_go_unasked(const struct cargo *c, const struct part *part)
 {
 	return !c->no_ack && !c->xattrs && !c->acls && part->kind == PART_FILE && !part->settled &&
 	       S_ISREG(part->fp.mode) && part->fp.nlink == 1 &&
-	       part->fp.size <= UNASKED_BYTES_MAX && !(part->flags & WIRE_DATA_SENT) &&
+	       part->fp.mtime_ns == part->fp.ctime_ns && part->fp.size <= UNASKED_BYTES_MAX &&
+	       !part->success && !(part->flags & WIRE_DATA_SENT) &&
 	       (c->batch.items[part->item].flags & WIRE_ITEM_UNASKED);
 }
 
@@ -130,7 +145,8 @@ static void send_unasked(struct supply *v, struct session *s, struct cargo *c, s
 	session_answer_data(s, content);
 	session_answer_end(s);
 	part->flags |= WIRE_DATA_SENT;
-	part->unasked = c->unasked = true;
+	part->unasked = part->hashed = c->unasked = true;
+	part->copies++;
 	v->hasher = v->hasher ? v->hasher : hasher_new(STRONG_XXH128);
 	hasher_begin(v->hasher);
 	hasher_update(v->hasher, content);
@@ -153,15 +169,6 @@ bool supply_has_unasked(const struct supply *v, const struct cargo *c)
 	return v->ahead < c->listed_n;
 }
 
-void supply_was_wanted(struct cargo *c, struct part *part)
-{
-	if (!part->unasked || part->hashed)
-		return;
-	part->hashed = true;
-	if (part->settled)
-		repeats_note(c->repeats, part->path, part->digest);
-}
-
 static bool under_way(const struct part *part)
 {
 	return (part->flags & WIRE_DATA_SENT) && !part->settled && !part->success && !part->lost;
@@ -174,8 +181,8 @@ static bool waits_for_request(struct session *s, struct cargo *c, struct part *p
 		return false;
 	c->unasked_refused = true;
 	cargo_blame(part, (struct bytes){0}, TROUBLE_NONE);
-	part->blocked = part->unasked = false;
-	part->flags &= (uint8_t)~WIRE_DATA_SENT;
+	part->blocked = false;
+	part->lost = true; /* until it is sent again */
 	return true;
 }
 

@@ -31,13 +31,12 @@ void supply_request(struct supply *v, struct session *s, struct cargo *c, struct
 void supply_slice(struct supply *v, struct session *s, struct cargo *c, char *buffer);
 /* Sends some of the small files that will be asked for, while there is room for them in the output
  * and nothing else is being answered. The receiver keeps few files under way at a time, and waits
- * for us each time; and over a long line each wait is a round trip. */
+ * for us each time; and over a long line each wait is a round trip. Whose time was set since it was
+ * written, which its ctime tells, is asked for: the target may have it (a copy, or what the target
+ * itself has sent). Where the ctime tells nothing such a file goes twice, to no harm. */
 void supply_unasked(struct supply *v, struct session *s, struct cargo *c, char *buffer);
 /* There may be such files. */
 bool supply_has_unasked(const struct supply *v, const struct cargo *c);
-/* What was sent unasked has been asked for, or is confirmed a second time: then the confirmation is
- * not only that of an equal size and time at the target, and its content is known. */
-void supply_was_wanted(struct cargo *c, struct part *part);
 /* The receiver has told of a failure: of `named`, or of something that is not known. What of it was
  * answered is written off, for stock receivers ask for nothing more while 50 files are under way,
  * or 10 that hold 128 KiB, and one that failed stays among them (session_write_off). */

@@ -14,8 +14,19 @@
 	 SESSION_ITEM_OWNER | SESSION_ITEM_GROUP | SESSION_ITEM_ACL | SESSION_ITEM_XATTR |         \
 	 SESSION_ITEM_NEW | SESSION_ITEM_LOCAL | SESSION_ITEM_TRANSFER)
 
+/* Of the receiver's two halves one writes what was sent unasked and confirms it; the other looks at
+ * what is there, and asks for it or confirms that. So unless it was asked for, one confirmation may
+ * be that of an equal size and time, with our copy still to be written: over what has been sent in
+ * another session by then, if this one were taken for the answer (I6, I13). */
+static bool is_written(const struct part *part)
+{
+	return part->successes >= part->copies + !part->asked;
+}
+
 static void confirm(struct cargo *c, struct part *part)
 {
+	if (part->unasked && !is_written(part))
+		part->hashed = false;
 	if (part->incomplete)
 		cargo_settle(c, part, WIRE_FAILED);
 	else
@@ -27,6 +38,8 @@ static void confirm(struct cargo *c, struct part *part)
  * whose content was sent came with it. */
 static bool is_early(const struct cargo *c, const struct part *part)
 {
+	if (part->unasked)
+		return !is_written(part);
 	return c->xattrs && !(part->flags & WIRE_DATA_SENT);
 }
 
@@ -38,6 +51,8 @@ void verdict_item(struct cargo *c, struct part *part, unsigned iflags)
 		cargo_settle(c, part, WIRE_DISPROVED);
 	if (iflags & ITEM_DIFFERS)
 		part->differs = true;
+	if (iflags & SESSION_ITEM_TRANSFER)
+		part->asked = true;
 	part->iflags |= (uint16_t)iflags;
 	if (part->success && !is_early(c, part))
 		confirm(c, part);
@@ -57,6 +72,7 @@ static bool has_acted(const struct part *part)
 
 void verdict_success(struct cargo *c, struct part *part)
 {
+	part->successes++;
 	if (part->kind == PART_STAMP)
 		cargo_settle(c, part, part->serve ? WIRE_ACKED : WIRE_PROVEN);
 	else if (part->kind == PART_FILE && S_ISREG(part->fp.mode) && !part->group &&

@@ -108,6 +108,31 @@ static void confirmation_before_the_file_has_left_is_a_breach(void **state)
 	}
 }
 
+/* What the target has already is confirmed before what was sent unasked has left; what it asks for
+ * is not. */
+static void confirmation_before_an_unasked_file_has_left_tells_that_it_was_there(void **state)
+{
+	(void)state;
+	for (int asked = 0; asked < 2; asked++) {
+		struct session *s = serving();
+
+		assert_true(session_answer_unasked(s, 1, 1));
+		session_answer_data(s, BYTES("x"));
+		session_answer_end(s);
+		session_sent(s, session_output(s).n - 1);
+		if (asked)
+			talk_feed_data(s, BYTES("\1\0\xa0" HEAD0));
+		say(s, SUCCESS_A);
+		if (asked) {
+			assert_breach(s, "not sent yet");
+			continue;
+		}
+		assert_int_equal(count_events(s, SESSION_EV_SUCCESS), 1);
+		assert_int_equal(session_unasked(s), 0);
+		session_free(s);
+	}
+}
+
 static void confirmation_of_what_needs_nothing_is_taken(void **state)
 {
 	struct session *s = serving();
@@ -299,6 +324,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(confirmation_before_the_file_has_left_is_a_breach),
+	        cmocka_unit_test(
+	                confirmation_before_an_unasked_file_has_left_tells_that_it_was_there),
 	        cmocka_unit_test(confirmation_of_what_needs_nothing_is_taken),
 	        cmocka_unit_test(answer_before_the_list_has_left_is_a_breach),
 	        cmocka_unit_test(request_for_what_was_confirmed_is_a_breach),

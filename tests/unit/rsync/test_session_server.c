@@ -421,6 +421,32 @@ static void unasked_files_arrive_without_an_answer(void **state)
 	}
 }
 
+/* It is confirmed as up to date while our copy waits behind others. */
+static void unasked_file_that_the_target_has_is_confirmed_twice(void **state)
+{
+	struct talk *t = *state;
+	struct session_options o = talk_options();
+	autofree char *much = mem_alloc(120001);
+	struct talk_file f[9];
+
+	memset(much, 'x', 120000);
+	for (size_t i = 0; i < 8; i++) {
+		static char names[8][4];
+
+		(void)snprintf(names[i], sizeof(names[i]), "f%zu", i);
+		f[i] = talk_file(names[i], much);
+		f[i].unasked = true;
+	}
+	f[8] = talk_file("z", "content");
+	talk_push(t, SESSION_QUICK, &o, &f[8], 1);
+	f[8] = talk_file("z", "content");
+	f[8].unasked = true;
+	talk_push(t, SESSION_QUICK, &o, f, ARRAY_LEN(f));
+	for (size_t i = 0; i < 9; i++)
+		assert_in_range(f[i].successes, i == 8 ? 2 : 1, 2);
+	assert_int_equal(t->errors, 0);
+}
+
 /* The half that writes may be faster than the one that makes the directory. */
 static void unasked_file_in_a_new_directory_arrives_in_any_case(void **state)
 {
@@ -689,6 +715,8 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(wrong_digest_is_asked_again, talk_make, talk_drop),
 	        cmocka_unit_test_setup_teardown(unasked_files_arrive_without_an_answer, talk_make,
 	                                        talk_drop),
+	        cmocka_unit_test_setup_teardown(unasked_file_that_the_target_has_is_confirmed_twice,
+	                                        talk_make, talk_drop),
 	        cmocka_unit_test_setup_teardown(unasked_file_in_a_new_directory_arrives_in_any_case,
 	                                        talk_make, talk_drop),
 	        cmocka_unit_test_setup_teardown(unasked_file_with_a_wrong_digest_is_asked_for,

@@ -1,14 +1,12 @@
 /* A server that waits: for us, without need, or for ever. */
-#include "rig.h"
+#include "hand.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "worker/link.h"
 
 #define OLD     1000000000
 #define NOBODY  65534
@@ -82,46 +80,16 @@ static void many_linked_files_that_fail_do_not_stop_the_others(void **state)
 	fail_half(*state, 0, true);
 }
 
-/* --- a link with a peer made by hand, on a clock of its own --- */
+/* --- a peer made by hand --- */
 
-#define S             1000000000LL
-#define KEEPALIVE     BYTES("\0\0\0\7")
-#define SETUP         BYTES("\x1f\0\0\0\x81\xfe\3md5\1\2\3\4")
 #define REQUEST_FIRST BYTES("\x13\0\0\7\2\0\xa0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")
 #define MESSAGE       BYTES("\1\0\0\x09x")
-
-struct hand {
-	struct link_env env;
-	struct link *l;
-	int peer, frames[2];
-	int64_t now_ns;
-	char got[4096]; /* what was answered last */
-	size_t got_n;
-};
-
-static void hand_says(struct hand *h, struct bytes s)
-{
-	ssize_t n;
-
-	assert_int_equal(send(h->peer, s.p, s.n, 0), s.n);
-	link_io(h->l, POLLIN | POLLOUT, h->now_ns);
-	do
-		link_work(h->l, h->now_ns);
-	while (link_has_work(h->l));
-	link_io(h->l, POLLOUT, h->now_ns);
-	n = recv(h->peer, h->got, sizeof(h->got), MSG_DONTWAIT);
-	h->got_n = n > 0 ? (size_t)n : 0;
-}
 
 /* The peer has the list, has asked for its file and got it. `size` is what the file seems to have.
  */
 static void hand_make(struct hand *h, struct rig *r, int64_t size)
 {
-	struct wire_session m = {.id = 1, .kind = SESSION_PIPE, .class = SESSION_QUICK};
 	struct wire_item item = ITEM("a", 0);
-	struct wire_batch batch = {1, 1, &item, 1};
-	int fds[2];
-	struct buf b;
 
 	rig_write(r, "src/a", "x", OLD);
 	if (size) {
@@ -129,35 +97,8 @@ static void hand_make(struct hand *h, struct rig *r, int64_t size)
 
 		assert_int_equal(ftruncate(fd, size), 0);
 	}
-	*h = (struct hand){.env.setup = r->setup, .now_ns = S};
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, h->frames), 0);
-	throttle_init(&h->env.throttle, 0, h->now_ns);
-	h->env.names = names_new();
-	h->env.out = frame_out_new(h->frames[0]);
-	h->env.slice = mem_alloc(SUPPLY_SLICE_BYTES);
-	h->env.input = mem_alloc(LINK_READ_BYTES);
-	h->peer = fds[1];
-	h->l = link_new(&h->env, &m, fds[0], h->now_ns);
-	hand_says(h, SETUP);
-	assert_int_equal(h->l->state, LINK_IDLE);
-	buf_init(&b, FRAME_PAYLOAD_MAX);
-	wire_put_batch(&b, &batch);
-	link_carry(h->l, cargo_new(buf_bytes(&b), fcntl(r->src_fd, F_DUPFD_CLOEXEC, 3)), h->now_ns);
-	buf_done(&b);
-	hand_says(h, KEEPALIVE); /* and takes the list */
-}
-
-static void hand_drop(struct hand *h)
-{
-	link_free(h->l);
-	frame_out_free(h->env.out);
-	names_free(h->env.names);
-	free(h->env.slice);
-	free(h->env.input);
-	(void)close(h->peer);
-	(void)close(h->frames[0]);
-	(void)close(h->frames[1]);
+	hand_open(h, r);
+	hand_carry(h, r, &item, 1);
 }
 
 /* The peer says this every ten seconds, for so long or until it is given up; how long that was. */
@@ -165,12 +106,12 @@ static int64_t hand_repeats(struct hand *h, struct bytes s, int64_t at_most_s)
 {
 	int64_t begin_ns = h->now_ns;
 
-	while (h->l->state == LINK_CARRYING && h->now_ns < begin_ns + at_most_s * S) {
+	while (h->l->state == LINK_CARRYING && h->now_ns < begin_ns + at_most_s * HAND_SECOND) {
 		hand_says(h, s);
-		h->now_ns += 10 * S;
+		h->now_ns += 10 * HAND_SECOND;
 		link_timer(h->l, h->now_ns);
 	}
-	return (h->now_ns - begin_ns) / S;
+	return (h->now_ns - begin_ns) / HAND_SECOND;
 }
 
 static void assert_written_off(const struct hand *h, bool yes)
@@ -228,7 +169,7 @@ static void keepalives_alone_do_not_extend_a_batch_for_ever(void **state)
 
 	hand_make(&h, *state, 0);
 	hand_says(&h, REQUEST_FIRST);
-	assert_in_range(hand_repeats(&h, KEEPALIVE, 7200), 600, 900);
+	assert_in_range(hand_repeats(&h, HAND_KEEPALIVE, 7200), 600, 900);
 	assert_int_equal(h.l->state, LINK_ZOMBIE);
 	assert_int_equal(h.l->trouble, TROUBLE_TIMEOUT);
 	hand_drop(&h);
@@ -240,7 +181,7 @@ static void keepalives_extend_a_batch_with_a_huge_file_for_hours(void **state)
 	struct hand h;
 
 	hand_make(&h, *state, INT64_C(1) << 36);
-	assert_in_range(hand_repeats(&h, KEEPALIVE, 100000), 4 * 3600, 6 * 3600);
+	assert_in_range(hand_repeats(&h, HAND_KEEPALIVE, 100000), 4 * 3600, 6 * 3600);
 	assert_int_equal(h.l->state, LINK_ZOMBIE);
 	hand_drop(&h);
 }

@@ -1,5 +1,5 @@
 /* New small files go with the list that names them (worker/supply.h). */
-#include "rig.h"
+#include "hand.h"
 
 #include <stdio.h>
 
@@ -11,9 +11,9 @@ static void unasked_files_arrive_and_are_known_as_brought(void **state)
 {
 	struct rig *r = *state;
 
-	rig_write(r, "src/d/a", "hello", OLD);
-	rig_write(r, "src/empty", "", OLD);
-	rig_write(r, "src/big", "", OLD);
+	rig_write(r, "src/d/a", "hello", 0);
+	rig_write(r, "src/empty", "", 0);
+	rig_write(r, "src/big", "", 0);
 	rig_fill(r, "src/big", 1u << 20);
 	rig_mkdir(r, "dst/d");
 	rig_start(r);
@@ -30,7 +30,7 @@ static void unasked_files_arrive_and_are_known_as_brought(void **state)
 	rig_assert_content(r, "dst/d/a", "hello");
 	rig_assert_content(r, "dst/empty", "");
 	assert_int_equal(rig_stat(r, "dst/big").st_size, 1u << 20);
-	assert_int_equal(rig_stat(r, "dst/d/a").st_mtime, OLD);
+	assert_int_equal(rig_stat(r, "dst/d/a").st_mtime, rig_stat(r, "src/d/a").st_mtime);
 	rig_connect(r, SESSION_CONTENT);
 	rig_carry(r, (struct wire_item[]){ITEM("d/a", WIRE_ITEM_UNLESS_SAME)}, 1);
 	assert_result(r, 0, WIRE_SAME);
@@ -47,7 +47,7 @@ static void unasked_files_below_new_directories_arrive(void **state)
 
 		(void)snprintf(paths[i], sizeof(paths[i]), "d%zu/f%zu", i % 100, i);
 		(void)snprintf(src, sizeof(src), "src/%s", paths[i]);
-		rig_write(r, src, paths[i], OLD);
+		rig_write(r, src, paths[i], 0);
 		items[i] = ITEM(paths[i], WIRE_ITEM_UNASKED);
 	}
 	rig_start(r);
@@ -68,9 +68,9 @@ static void unasked_file_that_is_blocked_fails_alone(void **state)
 {
 	struct rig *r = *state;
 
-	rig_write(r, "src/a", "x", OLD);
-	rig_write(r, "src/blocked", "x", OLD);
-	rig_write(r, "dst/blocked/foreign", "x", OLD);
+	rig_write(r, "src/a", "x", 0);
+	rig_write(r, "src/blocked", "x", 0);
+	rig_write(r, "dst/blocked/foreign", "x", 0);
 	rig_start(r);
 	rig_connect(r, SESSION_QUICK);
 	rig_carry(r,
@@ -89,8 +89,8 @@ static void server_that_excludes_an_unasked_file_is_asked_from_then_on(void **st
 	struct wire_item items[] = {ITEM("a", WIRE_ITEM_UNASKED),
 	                            ITEM("secret", WIRE_ITEM_UNASKED)};
 
-	rig_write(r, "src/a", "x", OLD);
-	rig_write(r, "src/secret", "x", OLD);
+	rig_write(r, "src/a", "x", 0);
+	rig_write(r, "src/secret", "x", 0);
 	rig_start(r);
 	rig_connect_daemon(r, SESSION_QUICK, "exclude = secret");
 	rig_wait_ready(r);
@@ -108,6 +108,87 @@ static void server_that_excludes_an_unasked_file_is_asked_from_then_on(void **st
 	assert_false(rig_exists(r, "dst/secret"));
 }
 
+/* --- a peer made by hand: the root is 0, "a" 1, "b" 2 --- */
+
+#define REQUEST_A BYTES("\x13\0\0\7\2\0\xa0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")
+#define SUCCESS_A BYTES("\4\0\0\x6b\1\0\0\0")
+#define THE_END   BYTES("\5\0\0\7\0\0\0\0\0")
+
+/* "a" went with the list. */
+static void hand_unasked(struct hand *h, struct rig *r)
+{
+	rig_write(r, "src/a", "x", 0);
+	hand_open(h, r);
+	hand_carry(h, r, (struct wire_item[]){ITEM("a", WIRE_ITEM_UNASKED)}, 1);
+	assert_int_equal(session_unasked(h->l->session), 1);
+}
+
+static void assert_hand_result(struct hand *h, size_t item, uint8_t result)
+{
+	hand_reports(h);
+	assert_int_equal(h->results[item], result);
+}
+
+/* The target may have it: it is a copy that kept its time, or came from there. */
+static void file_whose_time_was_set_is_asked_for(void **state)
+{
+	struct rig *r = *state;
+	struct hand h;
+
+	rig_write(r, "src/a", "x", OLD);
+	rig_write(r, "src/b", "x", 0);
+	hand_open(&h, r);
+	hand_carry(&h, r,
+	           (struct wire_item[]){ITEM("a", WIRE_ITEM_UNASKED), ITEM("b", WIRE_ITEM_UNASKED)},
+	           2);
+	assert_int_equal(session_unasked(h.l->session), 1);
+	hand_says(&h, REQUEST_A);
+	assert_true(h.got_n > 8); /* more than a NO_SEND */
+	hand_says(&h, SUCCESS_A);
+	assert_hand_result(&h, 0, WIRE_ACKED);
+	hand_drop(&h);
+}
+
+static void unasked_file_that_is_asked_for_is_confirmed_at_once(void **state)
+{
+	struct hand h;
+
+	for (int overtakes = 0; overtakes < 2; overtakes++) {
+		hand_unasked(&h, *state);
+		hand_says(&h, overtakes ? SUCCESS_A : REQUEST_A);
+		assert_hand_result(&h, 0, 0);
+		hand_says(&h, overtakes ? REQUEST_A : SUCCESS_A);
+		assert_hand_result(&h, 0, WIRE_ACKED);
+		assert_non_null(repeats_find(h.env.repeats, BYTES("a")));
+		hand_drop(&h);
+	}
+}
+
+/* One half of the receiver has found an equal size and time, and our copy is still under way: so
+ * the item is not done, and if the session breaks off, the copy may be written yet. */
+static void unasked_file_that_the_target_seems_to_have_is_confirmed_twice(void **state)
+{
+	struct hand h;
+
+	hand_unasked(&h, *state);
+	hand_says(&h, SUCCESS_A);
+	assert_hand_result(&h, 0, 0);
+	hand_says(&h, SUCCESS_A);
+	assert_hand_result(&h, 0, WIRE_ACKED);
+	hand_drop(&h);
+	hand_unasked(&h, *state);
+	hand_says(&h, SUCCESS_A);
+	link_give_up(h.l, TROUBLE_TIMEOUT, BYTES("test"), h.now_ns);
+	assert_hand_result(&h, 0, WIRE_UNKNOWN);
+	hand_drop(&h);
+	hand_unasked(&h, *state);
+	hand_says(&h, SUCCESS_A);
+	hand_says(&h, THE_END);
+	assert_hand_result(&h, 0, WIRE_ACKED);
+	assert_null(repeats_find(h.env.repeats, BYTES("a")));
+	hand_drop(&h);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_make, rig_drop)
 
 int main(void)
@@ -117,6 +198,9 @@ int main(void)
 	        TEST(unasked_files_below_new_directories_arrive),
 	        TEST(unasked_file_that_is_blocked_fails_alone),
 	        TEST(server_that_excludes_an_unasked_file_is_asked_from_then_on),
+	        TEST(file_whose_time_was_set_is_asked_for),
+	        TEST(unasked_file_that_is_asked_for_is_confirmed_at_once),
+	        TEST(unasked_file_that_the_target_seems_to_have_is_confirmed_twice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -328,6 +328,35 @@ static void confirmation_out_of_nothing_waits_for_a_sound_end(void **state)
 	}
 }
 
+/* One half of the receiver looks at what is there, the other writes what was sent unasked. */
+static void unasked_file_is_done_when_what_was_written_is_confirmed(void **state)
+{
+	static const struct {
+		bool asked;
+		uint8_t copies, confirmations;
+	} cases[] = {{true, 1, 1}, {false, 1, 2}, {true, 2, 2}};
+	static const char *const paths[] = {"a"};
+	static const enum part_kind kinds[] = {PART_FILE};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct cargo *c = make(paths, kinds, 1);
+		struct part *part = &c->parts[0];
+
+		part->flags |= WIRE_DATA_SENT;
+		part->unasked = true;
+		part->copies = cases[i].copies;
+		if (cases[i].asked)
+			verdict_item(c, part, SESSION_ITEM_TRANSFER | SESSION_ITEM_NEW);
+		for (uint8_t k = 0; k < cases[i].confirmations; k++) {
+			assert_int_equal(result_of(c, 0), 0);
+			verdict_success(c, part);
+		}
+		assert_int_equal(result_of(c, 0), WIRE_ACKED);
+		cargo_free(c);
+	}
+}
+
 /* Of what a peer makes up to keep us searching, only so much is looked at. */
 static void text_of_nothing_but_slashes_and_quotes_is_soon_given_up(void **state)
 {
@@ -532,6 +561,7 @@ int main(void)
 	        cmocka_unit_test(stamp_verdicts_follow_the_item_flags),
 	        cmocka_unit_test(break_off_leaves_unsent_or_unknown),
 	        cmocka_unit_test(confirmation_out_of_nothing_waits_for_a_sound_end),
+	        cmocka_unit_test(unasked_file_is_done_when_what_was_written_is_confirmed),
 	        cmocka_unit_test(text_of_nothing_but_slashes_and_quotes_is_soon_given_up),
 	        cmocka_unit_test(repeated_file_waits_for_the_goodbye),
 	        cmocka_unit_test(file_without_a_word_fails_at_the_end_of_the_goodbye),
