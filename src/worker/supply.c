@@ -69,6 +69,17 @@ static void supply_stamp(struct session *s, struct cargo *c, struct part *part, 
 	part->flags |= WIRE_DATA_SENT;
 }
 
+/* It cannot be read any more. An earlier copy may still arrive, or has: then that is for the
+ * receiver to say, and what is not here would stay there unknown if it were taken for never sent
+ * (I11). */
+static void give_up_reading(struct cargo *c, struct part *part, int error, unsigned earlier)
+{
+	if (earlier)
+		part->moved = true;
+	else
+		supply_blame_errno(c, part, error);
+}
+
 /* The receiver has thrown it away. Was it never asked for, then what came before was not its
  * confirmation. */
 static void forget_copy(struct part *part)
@@ -101,7 +112,7 @@ void supply_request(struct supply *v, struct session *s, struct cargo *c, struct
 	}
 	fd = supply_open(c, part, &size);
 	if (fd < 0) {
-		supply_blame_errno(c, part, -fd);
+		give_up_reading(c, part, -fd, part->copies);
 		session_no_send(s);
 		return;
 	}
@@ -267,7 +278,7 @@ void supply_slice(struct supply *v, struct session *s, struct cargo *c, char *bu
 	ssize_t n = want ? fd_read_full(v->fd, buffer, want) : 0;
 
 	if (n < 0) {
-		supply_blame_errno(c, v->part, (int)-n);
+		give_up_reading(c, v->part, (int)-n, v->part->copies - 1U);
 		session_answer_abort(s);
 		leave_file(v);
 		return;

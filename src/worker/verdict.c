@@ -259,7 +259,8 @@ static void settle_file(struct cargo *c, struct part *part, bool closed)
 		return;
 	if (part->success)
 		confirm(c, part);
-	else if (!c->no_ack && !part->text && group_was_skipped(c, part))
+	else if (!c->no_ack && !part->text &&
+	         (group_was_skipped(c, part) || (part->unasked && part->moved)))
 		cargo_settle(c, part, WIRE_UNKNOWN);
 	else if (!c->no_ack)
 		fail(c, part, c->last_error ? c->last_error : "the server did not confirm it");

@@ -133,6 +133,31 @@ static void confirmation_before_an_unasked_file_has_left_tells_that_it_was_there
 	}
 }
 
+/* An error that names nobody has made its request count, while it was well. */
+static void confirmation_of_what_went_unasked_may_come_when_it_is_sent_again(void **state)
+{
+	(void)state;
+	for (int early = 0; early < 2; early++) {
+		struct session *s = serving();
+
+		assert_true(session_answer_unasked(s, 1, 1));
+		session_answer_data(s, BYTES("x"));
+		session_answer_end(s);
+		send_all(s);
+		if (early)
+			talk_feed_data(s, BYTES("\1\0\xa0" HEAD0));
+		assert_true(session_unasked_failed(s, 1));
+		if (early)
+			answer(s);
+		else
+			talk_feed_data(s, BYTES("\1\0\xa0" HEAD0));
+		say(s, SUCCESS_A);
+		assert_int_equal(session_state(s), SESSION_SERVING);
+		assert_int_equal(count_events(s, SESSION_EV_SUCCESS), 1);
+		session_free(s);
+	}
+}
+
 static void confirmation_of_what_needs_nothing_is_taken(void **state)
 {
 	struct session *s = serving();
@@ -326,6 +351,7 @@ int main(void)
 	        cmocka_unit_test(confirmation_before_the_file_has_left_is_a_breach),
 	        cmocka_unit_test(
 	                confirmation_before_an_unasked_file_has_left_tells_that_it_was_there),
+	        cmocka_unit_test(confirmation_of_what_went_unasked_may_come_when_it_is_sent_again),
 	        cmocka_unit_test(confirmation_of_what_needs_nothing_is_taken),
 	        cmocka_unit_test(answer_before_the_list_has_left_is_a_breach),
 	        cmocka_unit_test(request_for_what_was_confirmed_is_a_breach),

@@ -189,6 +189,51 @@ static void unasked_file_that_the_target_seems_to_have_is_confirmed_twice(void *
 	hand_drop(&h);
 }
 
+/* An error of somebody else, as it seems: then the copy may be there, whatever its request finds.
+ */
+static void unasked_file_that_vanishes_later_is_not_taken_for_unsent(void **state)
+{
+	static const struct bytes unnamed = {"\x0c\0\0\10no such luck", 16};
+	static const char no_send[] = "\4\0\0\x6d\1\0\0"; /* and a NUL */
+	struct rig *r = *state;
+	struct hand h;
+
+	for (int arrives = 0; arrives < 2; arrives++) {
+		hand_unasked(&h, r);
+		hand_says(&h, unnamed);
+		assert_int_equal(unlinkat(r->src_fd, "a", 0), 0);
+		hand_says(&h, REQUEST_A);
+		assert_int_equal(h.got_n, sizeof(no_send));
+		assert_memory_equal(h.got, no_send, sizeof(no_send));
+		assert_hand_result(&h, 0, 0);
+		if (arrives)
+			hand_says(&h, SUCCESS_A);
+		hand_says(&h, THE_END);
+		assert_hand_result(&h, 0, arrives ? WIRE_MOVED : WIRE_UNKNOWN);
+		hand_drop(&h);
+	}
+}
+
+/* Both copies may arrive, and neither is the answer while the other is under way. */
+static void unasked_file_that_was_sent_again_is_confirmed_twice(void **state)
+{
+	static const struct bytes unnamed = {"\x0c\0\0\10no such luck", 16};
+	struct hand h;
+
+	for (int early = 0; early < 2; early++) {
+		hand_unasked(&h, *state);
+		hand_says(&h, early ? REQUEST_A : unnamed);
+		hand_says(&h, early ? unnamed : REQUEST_A);
+		assert_true(h.got_n > 8);
+		hand_says(&h, SUCCESS_A);
+		assert_int_equal(h.l->state, LINK_CARRYING);
+		assert_hand_result(&h, 0, 0);
+		hand_says(&h, SUCCESS_A);
+		assert_hand_result(&h, 0, WIRE_ACKED);
+		hand_drop(&h);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_make, rig_drop)
 
 int main(void)
@@ -201,6 +246,8 @@ int main(void)
 	        TEST(file_whose_time_was_set_is_asked_for),
 	        TEST(unasked_file_that_is_asked_for_is_confirmed_at_once),
 	        TEST(unasked_file_that_the_target_seems_to_have_is_confirmed_twice),
+	        TEST(unasked_file_that_vanishes_later_is_not_taken_for_unsent),
+	        TEST(unasked_file_that_was_sent_again_is_confirmed_twice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
