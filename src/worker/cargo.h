@@ -70,7 +70,8 @@ struct cargo {
 	char *complaint;  /* first error that no part claims (I9) */
 	char *last_error;
 	bool unasked;                     /* something was sent unasked, */
-	bool unasked_refused;             /* and the receiver has told of an error with it */
+	bool unasked_refused;             /* and the receiver has told of an error with it, */
+	bool unasked_overdue;             /* or of nothing for too long */
 	bool phase;                       /* the end of the phase has been seen */
 	struct wire_result_item *answers; /* not reported yet; text owned, path that of an extra */
 	size_t answers_n, answers_cap;

@@ -107,14 +107,21 @@ static void say_done(struct link_env *env, const struct cargo *c, const struct w
 }
 
 /* Stock servers end the session over an unasked file that their filter excludes. A line that breaks
- * looks the same, but for their words, and does not do so each time. */
-static void note_unasked(struct link_env *env, const struct cargo *c, enum trouble trouble)
+ * looks the same, but for their words, and does not do so each time. What else ends a session is
+ * told and has nothing to do with it. */
+static void note_unasked(struct link *l, enum trouble trouble)
 {
+	const struct cargo *c = l->cargo;
+	bool suspect = session_unasked(l->session) || c->unasked_refused || c->unasked_overdue;
+
 	if (!c->unasked)
 		return;
-	env->unasked_breaks = trouble == TROUBLE_PROTOCOL ? env->unasked_breaks + 1 : 0;
-	if (env->unasked_breaks > (c->unasked_refused ? 0 : 2))
-		env->asked_only = true;
+	if (trouble == TROUBLE_NONE && c->phase)
+		l->env->unasked_breaks = 0;
+	else if ((trouble == TROUBLE_PROTOCOL || trouble == TROUBLE_TIMEOUT) && suspect)
+		l->env->unasked_breaks++;
+	if (l->env->unasked_breaks > (c->unasked_refused ? 0 : 2) || supply_was_ignored(c))
+		l->env->asked_only = true;
 }
 
 /* Every item is answered: reports, then the word that this was all. */
@@ -128,7 +135,7 @@ static void end_cargo(struct link *l, enum trouble trouble, bool zombie, struct 
 	        .text = text,
 	};
 
-	note_unasked(l->env, l->cargo, trouble);
+	note_unasked(l, trouble);
 	supply_done(&l->supply);
 	checksums_free(TAKE(l->checksums));
 	cargo_report(l->cargo, l->env->out);
@@ -516,6 +523,10 @@ void link_timer(struct link *l, int64_t now_ns)
 	if (now_ns >= l->deadline_ns) {
 		time_is_up(l, now_ns);
 		return;
+	}
+	if (link_waits_for_unasked(l) && now_ns >= l->unasked_ns) {
+		supply_overdue(l->session, l->cargo);
+		link_take_events(l, now_ns);
 	}
 	if (!link_keeps_alive(l) || now_ns < l->keepalive_ns)
 		return;

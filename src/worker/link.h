@@ -27,8 +27,8 @@ struct link_env {
 	struct throttle throttle;
 	struct names *names;
 	struct repeats *repeats;
-	unsigned unasked_breaks; /* sessions in a row that broke off after something was sent so */
-	bool asked_only;         /* the server gave up on that: it never gets it again */
+	unsigned unasked_breaks; /* sessions in a row that broke off with something sent so */
+	bool asked_only;         /* the server does not take that: it never gets it again */
 	struct frame_out *out;
 	char *slice; /* SUPPLY_SLICE_BYTES */
 	char *input; /* LINK_READ_BYTES */
@@ -61,6 +61,7 @@ struct link {
 	int64_t deadline_ns;
 	int64_t lull_ns;       /* CARRYING: until then keepalives extend it */
 	int64_t lull_spare_ns; /* what the listed bytes may add to a lull */
+	int64_t unasked_ns;    /* CARRYING: how long a word about what was sent unasked may take */
 	int64_t keepalive_ns;  /* when an empty frame is due, INT64_MAX: never */
 	bool only_keepalive;   /* all that is to be written is an empty frame */
 	int64_t report_ns;     /* until then answers gather */
@@ -109,6 +110,8 @@ void link_progress(struct link *l, int64_t now_ns);
 /* Nothing came but what keeps the connection alive. */
 void link_kept_alive(struct link *l, int64_t now_ns);
 void link_wrote(struct link *l, int64_t now_ns);
+/* Of what was sent unasked nothing is known, and nothing else is to be done. */
+bool link_waits_for_unasked(const struct link *l);
 /* A state in which the server would hang up on one that says nothing. */
 bool link_keeps_alive(const struct link *l);
 /* After how much silence the server gives up. */

@@ -15,6 +15,9 @@
 #define LULL_S           600
 #define LULL_BYTES_PER_S (4u << 20) /* of all that was listed: a disk that is slow and busy */
 #define LULL_SPARE_MAX_S (7 * 86400)
+/* Small files, of which one after the other is told: a disk that takes longer for one gets it
+ * twice. */
+#define UNASKED_S 10
 
 int64_t link_timeout_ns(const struct link *l)
 {
@@ -52,6 +55,13 @@ void link_progress(struct link *l, int64_t now_ns)
 		return;
 	l->deadline_ns = now_ns + patience_ns(l);
 	l->lull_ns = l->deadline_ns + LULL_S * NS_PER_S + l->lull_spare_ns;
+	l->unasked_ns = now_ns + UNASKED_S * NS_PER_S;
+}
+
+bool link_waits_for_unasked(const struct link *l)
+{
+	return l->state == LINK_CARRYING && session_unasked(l->session) && l->supply.fd < 0 &&
+	       session_output_pending(l->session) == 0;
 }
 
 void link_kept_alive(struct link *l, int64_t now_ns)
@@ -92,6 +102,8 @@ int64_t link_wake_ns(const struct link *l)
 
 	if (link_keeps_alive(l) && l->keepalive_ns < at_ns)
 		at_ns = l->keepalive_ns;
+	if (link_waits_for_unasked(l) && l->unasked_ns < at_ns)
+		at_ns = l->unasked_ns;
 	if (l->cargo && l->cargo->answers_n && l->report_ns < at_ns)
 		at_ns = l->report_ns;
 	return at_ns;

@@ -186,11 +186,10 @@ static bool under_way(const struct part *part)
 }
 
 /* What was sent unasked came too early, maybe: its request counts. */
-static bool waits_for_request(struct session *s, struct cargo *c, struct part *part)
+static bool waits_for_request(struct session *s, struct part *part)
 {
 	if (!part->unasked || !session_unasked_failed(s, part->entry))
 		return false;
-	c->unasked_refused = true;
 	cargo_blame(part, (struct bytes){0}, TROUBLE_NONE);
 	part->blocked = false;
 	part->lost = true; /* until it is sent again */
@@ -203,8 +202,26 @@ static bool some_wait_for_requests(struct session *s, struct cargo *c)
 	bool some = false;
 
 	for (size_t i = 0; session_unasked(s) && i < c->parts_n; i++)
-		some = waits_for_request(s, c, &c->parts[i]) || some;
+		some = waits_for_request(s, &c->parts[i]) || some;
 	return some;
+}
+
+void supply_overdue(struct session *s, struct cargo *c)
+{
+	if (some_wait_for_requests(s, c))
+		c->unasked_overdue = true;
+}
+
+/* A server that was only slow has confirmed both copies by the end. */
+bool supply_was_ignored(const struct cargo *c)
+{
+	for (size_t i = 0; c->unasked_overdue && c->phase && i < c->parts_n; i++) {
+		const struct part *part = &c->parts[i];
+
+		if (part->unasked && part->copies > 1 && part->successes == 1)
+			return true;
+	}
+	return false;
 }
 
 void supply_failed(struct session *s, struct cargo *c, const struct blame *named)
@@ -212,13 +229,17 @@ void supply_failed(struct session *s, struct cargo *c, const struct blame *named
 	if (c->no_ack) /* nothing is counted then */
 		return;
 	for (size_t i = 0; i < named->n; i++) {
-		if (!waits_for_request(s, c, named->parts[i]) && under_way(named->parts[i])) {
+		if (waits_for_request(s, named->parts[i])) {
+			c->unasked_refused = true;
+		} else if (under_way(named->parts[i])) {
 			named->parts[i]->lost = true;
 			session_write_off(s, named->parts[i]->entry);
 		}
 	}
-	if (named->n == 0 && some_wait_for_requests(s, c))
+	if (named->n == 0 && some_wait_for_requests(s, c)) {
+		c->unasked_refused = true;
 		return;
+	}
 	/* It is the number that matters, so any may stand in for the one that is not known, and
 	 * fail itself later; but in place of a name of several the receiver would ask for the next.
 	 */

@@ -41,6 +41,11 @@ bool supply_has_unasked(const struct supply *v, const struct cargo *c);
  * answered is written off, for stock receivers ask for nothing more while 50 files are under way,
  * or 10 that hold 128 KiB, and one that failed stays among them (session_write_off). */
 void supply_failed(struct session *s, struct cargo *c, const struct blame *named);
+/* Nothing has come for so long that nothing may come of what was sent unasked: its requests count
+ * from now on (I14). */
+void supply_overdue(struct session *s, struct cargo *c);
+/* At the end: that was right, only what was asked for has arrived. */
+bool supply_was_ignored(const struct cargo *c);
 /* The listed file itself, and its size now; or -errno. */
 int supply_open(const struct cargo *c, const struct part *part, uint64_t *size);
 /* Answers a part that could not be opened or read. */

@@ -234,6 +234,69 @@ static void unasked_file_that_was_sent_again_is_confirmed_twice(void **state)
 	}
 }
 
+/* Until the request is answered: how long that took. */
+static int64_t hand_waits(struct hand *h)
+{
+	int64_t begin_ns = h->now_ns;
+
+	for (hand_says(h, HAND_KEEPALIVE); h->got_n <= 8; hand_says(h, HAND_KEEPALIVE)) {
+		assert_true(h->now_ns < begin_ns + 600 * HAND_SECOND);
+		h->now_ns = link_wake_ns(h->l);
+		link_timer(h->l, h->now_ns);
+		assert_int_equal(h->l->state, LINK_CARRYING);
+	}
+	return (h->now_ns - begin_ns) / HAND_SECOND;
+}
+
+/* It keeps the line alive and waits for the answer to mark 1, as we for a word from it. One that is
+ * only slow confirms both copies in the end. */
+static void server_that_ignores_unasked_files_is_asked_from_then_on(void **state)
+{
+	static const struct bytes mark = {"\1\0\0\7\0", 5};
+	struct rig *r = *state;
+	struct hand h;
+
+	for (int slow = 0; slow < 2; slow++) {
+		hand_unasked(&h, r);
+		hand_says(&h, REQUEST_A);
+		hand_says(&h, mark);
+		assert_int_equal(h.got_n, 0);
+		assert_in_range(hand_waits(&h), 1, 20);
+		hand_says(&h, SUCCESS_A);
+		if (slow)
+			hand_says(&h, SUCCESS_A);
+		for (int i = 0; i < 4; i++)
+			hand_says(&h, mark);
+		assert_hand_result(&h, 0, WIRE_ACKED);
+		assert_int_equal(h.l->state, LINK_LEAVING);
+		assert_int_equal(h.env.asked_only, !slow);
+		hand_open_next(&h, r);
+		hand_carry(&h, r, (struct wire_item[]){ITEM("a", WIRE_ITEM_UNASKED)}, 1);
+		assert_int_equal(session_unasked(h.l->session), slow);
+		hand_drop(&h);
+	}
+}
+
+/* What has another reason tells neither for nor against it. */
+static void server_that_breaks_off_over_unasked_files_is_asked_in_the_end(void **state)
+{
+	static const enum trouble ends[] = {TROUBLE_TIMEOUT, TROUBLE_PROTOCOL, TROUBLE_FULL,
+	                                    TROUBLE_TIMEOUT};
+	struct rig *r = *state;
+	struct hand h;
+
+	hand_unasked(&h, r);
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		assert_int_equal(session_unasked(h.l->session), 1);
+		link_give_up(h.l, ends[i], BYTES("test"), h.now_ns);
+		assert_int_equal(h.env.asked_only, i == ARRAY_LEN(ends) - 1);
+		hand_open_next(&h, r);
+		hand_carry(&h, r, (struct wire_item[]){ITEM("a", WIRE_ITEM_UNASKED)}, 1);
+	}
+	assert_int_equal(session_unasked(h.l->session), 0);
+	hand_drop(&h);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_make, rig_drop)
 
 int main(void)
@@ -248,6 +311,8 @@ int main(void)
 	        TEST(unasked_file_that_the_target_seems_to_have_is_confirmed_twice),
 	        TEST(unasked_file_that_vanishes_later_is_not_taken_for_unsent),
 	        TEST(unasked_file_that_was_sent_again_is_confirmed_twice),
+	        TEST(server_that_ignores_unasked_files_is_asked_from_then_on),
+	        TEST(server_that_breaks_off_over_unasked_files_is_asked_in_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
