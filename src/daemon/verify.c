@@ -389,7 +389,7 @@ int verify_report(struct job *j, const struct wire_report *m)
 	for (size_t i = 0; i < m->count; i++) {
 		const struct wire_result_item *r = &m->items[i];
 
-		if (r->result == WIRE_CONTEXT || r->result == WIRE_CONTEXT_MOVED)
+		if (wire_result_is_context((enum wire_result)r->result))
 			continue;
 		if (r->index == UINT32_MAX) {
 			if (part_wants_extras(p))

@@ -92,6 +92,13 @@ bool context_is_news(struct engine *e, const struct wire_result_item *r)
 	return !(b.state & LEDGER_CONFIRMED) || fingerprint_compare(&b.fp, &r->fp) != FP_SAME;
 }
 
+/* Whether it was made nobody can say: it stays intended, and is looked at. */
+static void context_doubt(struct engine *e, struct flight *f, struct bytes path, int64_t now_ns)
+{
+	if (context_take(f, path))
+		engine_put_look(e, path, f->born, now_ns, false, now_ns);
+}
+
 void context_result(struct engine *e, struct flight *f, const struct wire_result_item *r,
                     int64_t now_ns)
 {
@@ -110,6 +117,10 @@ void context_result(struct engine *e, struct flight *f, const struct wire_result
 		           (long long)r->fp.mtime_ns);
 	if (r->path.n && !path_valid(r->path))
 		return;
+	if (r->result == WIRE_CONTEXT_UNKNOWN) {
+		context_doubt(e, f, r->path, now_ns);
+		return;
+	}
 	ledger_get(e->ledger, r->path, &belief);
 	/* An intent on it that is not this flight's own belongs to another. What moved is at the
 	 * target all the same, as it was when the list was made. */

@@ -421,6 +421,7 @@ static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
 		return;
 	case WIRE_CONTEXT:
 	case WIRE_CONTEXT_MOVED:
+	case WIRE_CONTEXT_UNKNOWN:
 	case WIRE_PROVEN:
 	case WIRE_DISPROVED:
 	case WIRE_RESULTS:
@@ -433,7 +434,7 @@ static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
 /* A worker is not to be believed blindly: what it reports must make sense for the batch. */
 static bool flight_credible(const struct flight *f, const struct wire_result_item *r)
 {
-	bool context = r->result == WIRE_CONTEXT || r->result == WIRE_CONTEXT_MOVED;
+	bool context = wire_result_is_context((enum wire_result)r->result);
 	bool content = r->result == WIRE_ACKED || r->result == WIRE_MOVED;
 	size_t more = f->swept + (f->proof != 0) + (f->serve != 0);
 
@@ -489,7 +490,7 @@ int engine_report(struct engine *e, const struct wire_report *m, int64_t now_ns)
 
 		if (!flight_credible(f, r))
 			return -EPROTO;
-		if (r->result == WIRE_CONTEXT || r->result == WIRE_CONTEXT_MOVED) {
+		if (wire_result_is_context((enum wire_result)r->result)) {
 			context_result(e, f, r, now_ns);
 			continue;
 		}

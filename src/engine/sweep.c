@@ -478,6 +478,7 @@ void sweep_result(struct engine *e, const struct flight *f, const struct wire_re
 	case WIRE_UNKNOWN:
 	case WIRE_CONTEXT:
 	case WIRE_CONTEXT_MOVED:
+	case WIRE_CONTEXT_UNKNOWN:
 	case WIRE_PROVEN:
 	case WIRE_DISPROVED:
 	case WIRE_RESULTS:

@@ -153,12 +153,11 @@ void cargo_settle(struct cargo *c, struct part *part, enum wire_result result)
 		answer->fp = part->fp;
 }
 
-void cargo_tell_context(struct cargo *c, struct part *part, bool moved)
+void cargo_tell_context(struct cargo *c, struct part *part, enum wire_result result)
 {
 	struct wire_result_item *answer;
 
-	answer = add_answer(c, CARGO_NONE, moved ? WIRE_CONTEXT_MOVED : WIRE_CONTEXT,
-	                    (struct bytes){0});
+	answer = add_answer(c, CARGO_NONE, result, (struct bytes){0});
 	answer->path = part->path;
 	answer->flags = part->flags;
 	answer->fp = part->fp;

@@ -92,7 +92,7 @@ void cargo_answer(struct cargo *c, uint32_t item, enum wire_result result, struc
 /* Answers the item of a part with its fp, flags, trouble and text, once; later calls do nothing. */
 void cargo_settle(struct cargo *c, struct part *part, enum wire_result result);
 /* Reports an ancestor. */
-void cargo_tell_context(struct cargo *c, struct part *part, bool moved);
+void cargo_tell_context(struct cargo *c, struct part *part, enum wire_result result);
 /* Reports a name that only the target has; copies the path. */
 void cargo_tell_extra(struct cargo *c, struct bytes path, bool is_dir);
 /* Replaces what is remembered against a part. */

@@ -313,8 +313,11 @@ static void settle_at_phase(struct cargo *c, struct part *part, struct walk *w, 
 			cargo_settle(c, part, WIRE_ACKED);
 		break;
 	case PART_CONTEXT:
-		if (!part->text && !why)
-			cargo_tell_context(c, part, dir_moved(c, w, part));
+		if (part->text || why)
+			cargo_tell_context(c, part, WIRE_CONTEXT_UNKNOWN);
+		else
+			cargo_tell_context(
+			        c, part, dir_moved(c, w, part) ? WIRE_CONTEXT_MOVED : WIRE_CONTEXT);
 		break;
 	case PART_SCAFFOLD:
 		break;

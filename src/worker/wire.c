@@ -319,7 +319,7 @@ static void get_result(struct cursor *c, struct wire_result_item *item)
 	get_fingerprint(c, &item->fp);
 	item->path = get_bytes(c);
 	item->text = get_bytes(c);
-	context = item->result == WIRE_CONTEXT || item->result == WIRE_CONTEXT_MOVED;
+	context = wire_result_is_context((enum wire_result)item->result);
 	if (item->result == WIRE_DISPROVED && item->index == UINT32_MAX)
 		context = true;
 	if (item->result == 0 || context != (item->index == UINT32_MAX) || !path_valid(item->path))
@@ -433,6 +433,12 @@ int wire_get_id(struct bytes payload, uint64_t *ret)
 	return finish(&c);
 }
 
+bool wire_result_is_context(enum wire_result result)
+{
+	return result == WIRE_CONTEXT || result == WIRE_CONTEXT_MOVED ||
+	       result == WIRE_CONTEXT_UNKNOWN;
+}
+
 const char *wire_result_word(enum wire_result result)
 {
 	static const char *const words[WIRE_RESULTS] = {
@@ -442,7 +448,7 @@ const char *wire_result_word(enum wire_result result)
 	        [WIRE_UNSENT] = "unsent",     [WIRE_UNKNOWN] = "unknown",
 	        [WIRE_CONTEXT] = "context",   [WIRE_CONTEXT_MOVED] = "context-moved",
 	        [WIRE_PROVEN] = "proven",     [WIRE_DISPROVED] = "disproved",
-	        [WIRE_SAME] = "same",
+	        [WIRE_SAME] = "same",         [WIRE_CONTEXT_UNKNOWN] = "context-unknown",
 	};
 
 	return result < WIRE_RESULTS && words[result] ? words[result] : "?";

@@ -113,9 +113,13 @@ enum wire_result {
 	                     * the tree */
 	WIRE_SAME, /* content class: not listed, since this worker brought this very content to the
 	            * target before and nothing else since; attributes may differ */
+	WIRE_CONTEXT_UNKNOWN, /* an ancestor that was listed, and may have been made; but an error
+	                         names it, or nobody */
 	WIRE_RESULTS,
 };
 const char *wire_result_word(enum wire_result result); /* "acked", ... for logs */
+/* The result is about an ancestor, not about an item. */
+bool wire_result_is_context(enum wire_result result);
 
 enum wire_result_flag {
 	WIRE_RACY = 1,

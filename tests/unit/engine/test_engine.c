@@ -621,6 +621,22 @@ static void ancestor_that_the_target_lacks_is_intended_with_what_is_below(void *
 	assert_int_equal(rig_belief(r, "d/e/a"), LEDGER_ABSENT);
 }
 
+/* An error that may be about it: the directory may have been made. */
+static void ancestor_of_which_nobody_knows_stays_intended_and_is_looked_at(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *b;
+
+	rig_put(r, "d/a", MARK_QUICK, MARK_FRESH);
+	b = rig_find(r, "d/a");
+	assert_int_equal(rig_report(r, b, "d/a", WIRE_FAILED), 0);
+	assert_int_equal(report_context(r, b, "d", WIRE_CONTEXT_UNKNOWN), 0);
+	rig_done(r, b, TROUBLE_NONE, false);
+	assert_int_equal(rig_belief(r, "d"), LEDGER_INTENDED);
+	rig_wait(r, RIG_SECOND);
+	assert_non_null(rig_find_look(r, "d"));
+}
+
 static void ancestor_of_a_broken_session_is_looked_at(void **state)
 {
 	struct rig *r = *state;
@@ -779,6 +795,7 @@ int main(void)
 	        TEST(frozen_source_sends_nothing, rig_make),
 	        TEST(deletion_of_a_name_that_is_not_believed_held_is_not_sent, rig_make),
 	        TEST(ancestor_that_the_target_lacks_is_intended_with_what_is_below, rig_make),
+	        TEST(ancestor_of_which_nobody_knows_stays_intended_and_is_looked_at, rig_make),
 	        TEST(ancestor_of_a_broken_session_is_looked_at, rig_make),
 	        TEST(deletion_goes_by_the_type_that_was_confirmed_last, rig_make),
 	        TEST(ctime_that_nobody_looked_at_is_not_confirmed_with_attributes, rig_make),

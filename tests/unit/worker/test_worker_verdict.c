@@ -49,6 +49,16 @@ static uint8_t result_of(const struct cargo *c, uint32_t item)
 	return 0;
 }
 
+static uint8_t result_of_context(const struct cargo *c, const char *path)
+{
+	for (size_t i = 0; i < c->answers_n; i++) {
+		if (c->answers[i].index == CARGO_NONE &&
+		    bytes_equal(c->answers[i].path, bytes_of(path)))
+			return c->answers[i].result;
+	}
+	return 0;
+}
+
 static bool message(struct cargo *c, enum session_level level, const char *text)
 {
 	struct blame named;
@@ -204,6 +214,25 @@ static void error_that_names_nobody_fails_directories_and_deletions(void **state
 	cargo_free(c);
 }
 
+/* It may have been made all the same, and must not be forgotten (I11). */
+static void ancestor_of_which_an_error_may_speak_is_told_as_unknown(void **state)
+{
+	static const char *const paths[] = {"d", "d/f"};
+	static const enum part_kind kinds[] = {PART_CONTEXT, PART_FILE};
+
+	(void)state;
+	for (int named = 0; named < 2; named++) {
+		struct cargo *c = make(paths, kinds, 2);
+
+		error(c, named ? "failed to set permissions on \"/t/d\": Bad (1)"
+		               : "something went wrong with \"/elsewhere\"");
+		verdict_success(c, &c->parts[1]);
+		verdict_phase(c);
+		assert_int_equal(result_of_context(c, "d"), WIRE_CONTEXT_UNKNOWN);
+		cargo_free(c);
+	}
+}
+
 static void skipped_deletions_fail_although_said_as_information(void **state)
 {
 	static const char *const paths[] = {"gone"};
@@ -249,8 +278,8 @@ static void failed_ancestor_fails_what_lies_below_unless_it_is_about_attributes(
 	verdict_phase(c);
 	assert_int_equal(result_of(c, 1), WIRE_FAILED);
 	assert_int_equal(result_of(c, 3), WIRE_MOVED);
-	for (size_t i = 0; i < c->answers_n; i++)
-		assert_int_not_equal(c->answers[i].index, CARGO_NONE);
+	assert_int_equal(result_of_context(c, "c"), WIRE_CONTEXT_UNKNOWN);
+	assert_int_equal(result_of_context(c, "e"), WIRE_CONTEXT_UNKNOWN);
 	cargo_free(c);
 }
 
@@ -554,6 +583,7 @@ int main(void)
 	        cmocka_unit_test(cut_temporary_name_is_found_by_its_beginning),
 	        cmocka_unit_test(error_that_names_a_file_leaves_directories_alone),
 	        cmocka_unit_test(error_that_names_nobody_fails_directories_and_deletions),
+	        cmocka_unit_test(ancestor_of_which_an_error_may_speak_is_told_as_unknown),
 	        cmocka_unit_test(skipped_deletions_fail_although_said_as_information),
 	        cmocka_unit_test(kept_directory_above_a_failed_deletion_fails),
 	        cmocka_unit_test(
