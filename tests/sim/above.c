@@ -64,6 +64,8 @@ void above_ensure(struct world *w, struct server *s, struct bytes path)
 		t->foreign = false;
 	}
 	t->fp = item.fp = e->fp;
+	if (world_random(w, 12) == 0) /* an error that names it, or nobody */
+		item.result = WIRE_CONTEXT_UNKNOWN;
 	if (engine_report(w->engine, &m, w->now_ns) < 0)
 		world_violation(w, "the engine refuses a directory that rode along", dir);
 }
