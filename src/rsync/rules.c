@@ -1,10 +1,14 @@
 #include "rsync/rules.h"
 
 #include <errno.h>
+#include <string.h>
 #include "base/mem.h"
 #include "rsync/tempname.h"
 
-#define RULE_MAX 4096 /* receivers of all versions take this much */
+#define RULE_MAX         4096 /* receivers of all versions take this much */
+#define VERB_BYTES       2    /* "R " */
+#define TEMP_LETTER      "[0-9A-Za-z]"
+#define TEMPNAME_LETTERS (TEMPNAME_SUFFIX_BYTES - 1)
 
 /* A receiver takes backslashes as escapes only in patterns with a wildcard; in all others they
  * stand for themselves (rsync(1), FILTER RULES IN DEPTH). */
@@ -38,6 +42,46 @@ void rules_quote(struct buf *out, struct bytes path, bool dir)
 		buf_add_u8(out, '/');
 }
 
+static size_t quoted_bytes(struct bytes path, bool escape)
+{
+	size_t n = path.n;
+
+	for (size_t i = 0; escape && i < path.n; i++)
+		n += needs_escape(path.p[i]);
+	return n;
+}
+
+static bool temps_fit(struct bytes path)
+{
+	struct bytes dir = path_parent(path);
+	struct tempname temp;
+
+	tempname_of(&temp, path);
+	for (size_t i = 0; i < temp.n; i++) {
+		struct bytes stem = {temp.stems[i].p, temp.stems[i].n};
+
+		if (VERB_BYTES + 1 + quoted_bytes(dir, true) + (dir.n != 0) +
+		            quoted_bytes(stem, true) + 1 + TEMPNAME_LETTERS * strlen(TEMP_LETTER) >
+		    RULE_MAX)
+			return false;
+	}
+	return true;
+}
+
+bool rules_fit(const struct session_risk *risk)
+{
+	switch (risk->kind) {
+	case SESSION_RISK_ENTRY:
+	case SESSION_RISK_SPARED:
+		return VERB_BYTES + 1 + quoted_bytes(risk->path, has_wildcard(risk->path)) +
+		               risk->dir <=
+		       RULE_MAX;
+	case SESSION_RISK_TEMPS:
+		return temps_fit(risk->path);
+	}
+	return false;
+}
+
 static void put_rule(struct buf *out, struct bytes rule)
 {
 	buf_add_le32(out, (uint32_t)rule.n);
@@ -50,12 +94,12 @@ static int put_path(struct buf *out, struct buf *rule, const char *verb,
 	if (!risk->path.n || !path_valid(risk->path))
 		return err_set(err, EINVAL, "not a path that can be deleted: %s",
 		               path_show(risk->path));
+	if (!rules_fit(risk))
+		return err_set(err, ENAMETOOLONG, "too long for a receiver's rule: %s",
+		               path_show(risk->path));
 	buf_clear(rule);
 	buf_add_bytes(rule, bytes_of(verb));
 	rules_quote(rule, risk->path, risk->dir);
-	if (rule->n > RULE_MAX)
-		return err_set(err, ENAMETOOLONG, "too long for a receiver's rule: %s",
-		               path_show(risk->path));
 	put_rule(out, buf_bytes(rule));
 	return 0;
 }
@@ -90,8 +134,8 @@ static void put_temps_of(struct buf *out, struct buf *rule, struct bytes path)
 			buf_add_u8(rule, '/');
 		add_quoted(rule, (struct bytes){temp.stems[i].p, temp.stems[i].n}, true);
 		buf_add_u8(rule, '.');
-		for (int k = 1; k < TEMPNAME_SUFFIX_BYTES; k++)
-			buf_add_bytes(rule, BYTES("[0-9A-Za-z]"));
+		for (int k = 0; k < TEMPNAME_LETTERS; k++)
+			buf_add_bytes(rule, BYTES(TEMP_LETTER));
 		if (rule->n <= RULE_MAX)
 			put_rule(out, buf_bytes(rule));
 	}

@@ -12,6 +12,9 @@
 
 /* Appends the anchored pattern that matches exactly this path. */
 void rules_quote(struct buf *out, struct bytes path, bool dir);
+/* Whether receivers take all that stands for it. One of TEMPS that do not is left out of the list,
+ * any other spoils it. */
+bool rules_fit(const struct session_risk *risk);
 /* Appends the whole filter list in its wire form; the closing rule is always there. -EINVAL: not a
  * path, or the root; -ENAMETOOLONG: its pattern is longer than receivers take. `out` is then of no
  * use. */

@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "rsync/rules.h"
 #include "worker/walk.h"
 
 #define NS_PER_S    1000000000LL
@@ -352,15 +353,32 @@ static int find_obstacle(struct lister *l, const struct wire_item *item)
 	return fd < 0 ? fd : -ENOENT;
 }
 
-static void add_rules(struct manifest *list, const struct wire_item *item)
+/* False: it has none that a receiver takes. Only a deletion does without those of its temporary
+ * files. */
+static bool add_rules(struct manifest *list, const struct wire_item *item)
 {
 	bool dir = (item->flags & WIRE_ITEM_DIR) != 0, spare = item->flags & WIRE_ITEM_SPARE;
+	struct session_risk name = {item->path, dir && !spare,
+	                            spare ? SESSION_RISK_SPARED : SESSION_RISK_ENTRY},
+	                    temps = {item->path, false, SESSION_RISK_TEMPS};
+	bool swept = item->flags & WIRE_ITEM_TEMPS, sweepable = swept && rules_fit(&temps);
 
-	list->rules[list->rules_n++] = (struct session_risk){
-	        item->path, dir && !spare, spare ? SESSION_RISK_SPARED : SESSION_RISK_ENTRY};
-	if (item->flags & WIRE_ITEM_TEMPS)
-		list->rules[list->rules_n++] =
-		        (struct session_risk){item->path, false, SESSION_RISK_TEMPS};
+	if (!rules_fit(&name) || (spare && swept && !sweepable))
+		return false;
+	list->rules[list->rules_n++] = name;
+	if (sweepable)
+		list->rules[list->rules_n++] = temps;
+	return true;
+}
+
+/* It costs nobody else anything, and its directory is not one that foreign files keep. */
+static void refuse_deletion(struct lister *l, uint32_t index)
+{
+	struct part *part =
+	        cargo_add_part(l->cargo, PART_DELETION, l->cargo->batch.items[index].path, index);
+
+	cargo_blame(part, BYTES("the path is too long for a rule of the receiver"), TROUBLE_NONE);
+	cargo_settle(l->cargo, part, WIRE_FAILED);
 }
 
 static void list_deletion(struct lister *l, uint32_t index)
@@ -391,11 +409,14 @@ static void list_deletion(struct lister *l, uint32_t index)
 		answer_errno(l, index, -r);
 		return;
 	}
+	if (!add_rules(list, item)) {
+		refuse_deletion(l, index);
+		return;
+	}
 	list_ancestors(l);
 	if (!parent->doomed)
 		list->entries[l->cargo->parts[parent->part].entry].content_dir = true;
 	(void)cargo_add_part(l->cargo, PART_DELETION, item->path, index);
-	add_rules(list, item);
 	l->wanted++;
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -182,6 +183,71 @@ static void deletion_of_odd_names_removes_exactly_them(void **state)
 	assert_true(rig_exists(r, "dst/ab"));
 }
 
+/* "dst/" and names of nothing but brackets below each other. */
+static void make_brackets(char *ret, size_t depth, size_t name)
+{
+	memcpy(ret, "dst/", 4);
+	memset(ret + 4, '[', depth * (name + 1));
+	for (size_t i = 1; i <= depth; i++)
+		ret[3 + i * (name + 1)] = i < depth ? '/' : '\0';
+}
+
+/* Each bracket is escaped in a rule. The others go, and the directories above are not taken for
+ * those that foreign files keep. */
+static void name_too_long_for_a_rule_fails_alone(void **state)
+{
+	enum { DEPTH = 10, NAME = 250 };
+	struct rig *r = *state;
+	char path[4 + DEPTH * (NAME + 1)];
+	struct wire_item items[DEPTH + 1];
+
+	make_brackets(path, DEPTH, NAME);
+	for (size_t i = 0; i < DEPTH; i++)
+		items[i] = (struct wire_item){.path = {path + 4, i * (NAME + 1) + NAME},
+		                              .flags = i + 1 < DEPTH ? WIRE_ITEM_DIR : 0};
+	items[DEPTH] = ITEM("gone", 0);
+	rig_write(r, path, "x", OLD);
+	rig_write(r, "dst/gone", "x", OLD);
+	rig_start(r);
+	rig_connect(r, SESSION_DELETE);
+	rig_carry(r, items, DEPTH + 1);
+	for (size_t i = 0; i < DEPTH; i++)
+		assert_result(r, i, WIRE_FAILED);
+	assert_non_null(strstr(r->texts[DEPTH - 1], "too long"));
+	assert_true(rig_exists(r, path));
+	assert_result(r, DEPTH, WIRE_ACKED);
+	assert_false(rig_exists(r, "dst/gone"));
+	rig_connect(r, SESSION_DELETE);
+	rig_carry(r, &items[DEPTH - 1], 1);
+	assert_result(r, 0, WIRE_FAILED);
+}
+
+/* Nothing of it can be swept, which is told; a deletion goes without. */
+static void sweeping_that_has_no_rule_fails_alone(void **state)
+{
+	enum { DEPTH = 8, NAME = 255 };
+	struct rig *r = *state;
+	char path[4 + DEPTH * (NAME + 1)];
+	struct wire_item items[2];
+
+	make_brackets(path, DEPTH, NAME);
+	items[0] = ITEM(path + 4, WIRE_ITEM_TEMPS | WIRE_ITEM_SPARE);
+	items[1] = ITEM("gone", WIRE_ITEM_TEMPS);
+	rig_write(r, path, "x", OLD);
+	rig_write(r, "dst/.gone.aBcDeF", "x", OLD);
+	rig_start(r);
+	rig_connect(r, SESSION_DELETE);
+	rig_carry(r, items, 2);
+	assert_result(r, 0, WIRE_FAILED);
+	assert_result(r, 1, WIRE_ACKED);
+	assert_false(rig_exists(r, "dst/.gone.aBcDeF"));
+	items[0].flags = WIRE_ITEM_TEMPS;
+	rig_connect(r, SESSION_DELETE);
+	rig_carry(r, items, 1);
+	assert_result(r, 0, WIRE_ACKED);
+	assert_false(rig_exists(r, path));
+}
+
 static void hundreds_of_names_come_and_go(void **state)
 {
 	struct rig *r = *state;
@@ -225,6 +291,8 @@ int main(void)
 	        TEST(deletion_below_a_directory_that_is_gone_works),
 	        TEST(deletion_with_a_gap_in_the_chain_is_looked_at_again),
 	        TEST(deletion_of_odd_names_removes_exactly_them),
+	        TEST(name_too_long_for_a_rule_fails_alone),
+	        TEST(sweeping_that_has_no_rule_fails_alone),
 	        TEST(hundreds_of_names_come_and_go),
 	};
 
