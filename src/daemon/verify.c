@@ -32,7 +32,7 @@ struct verify_part {
 	struct verify_walk *walk;
 	struct wire_item *items; /* of the batch; paths borrowed from walk or found */
 	size_t count;
-	bool *answered;
+	uint8_t *answered; /* enum wire_result, 0: not yet */
 	struct verify_found found;
 	uint64_t compared;
 	char trouble[300]; /* why it could not be finished, "" : it was */
@@ -373,8 +373,10 @@ static void part_take_answer(struct verify_part *p, const struct wire_result_ite
 	bool is_dir = item->flags & WIRE_ITEM_DIR;
 	struct bytes text = r->text.n ? r->text : BYTES("differs");
 
-	p->answered[r->index] = true;
-	if (r->result == WIRE_DISPROVED || r->result == WIRE_FAILED || r->result == WIRE_UNREADABLE)
+	p->answered[r->index] = r->result;
+	/* What was found and could not be looked at once more stays. */
+	if (r->result == WIRE_DISPROVED || r->result == WIRE_FAILED ||
+	    r->result == WIRE_UNREADABLE || (p->confirming && r->result == WIRE_UNSENT))
 		verify_found_add(&p->found, item->path, is_dir, VERIFY_DIFFERS, text);
 	if (!p->confirming && (r->result == WIRE_DISPROVED || r->result == WIRE_PROVEN))
 		p->compared++;
@@ -408,6 +410,30 @@ static bool part_was_carried(const struct verify_part *p, const struct wire_done
 	return m->bytes_out || m->bytes_in || p->tries + 1 >= TRIES_MAX;
 }
 
+/* What had no room in the list goes with another; false: nothing, or it was all of it. */
+static bool part_goes_on(struct verify_part *p)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < p->count; i++)
+		left += p->answered[i] == WIRE_UNSENT;
+	if (p->confirming || !left || left == p->count)
+		return false;
+	left = 0;
+	for (size_t i = 0; i < p->count; i++) {
+		struct wire_item item = p->items[i];
+
+		if (p->answered[i] != WIRE_UNSENT)
+			continue;
+		p->items[i] = p->items[left]; /* the walk owns all of them */
+		p->items[left++] = item;
+	}
+	p->count = left;
+	p->tries = 0;
+	part_open(p);
+	return true;
+}
+
 int verify_batch_done(struct job *j, const struct wire_done *m)
 {
 	struct verify_part *p = verify_find(j, m->batch);
@@ -435,7 +461,8 @@ int verify_batch_done(struct job *j, const struct wire_done *m)
 		verify_found_confirm(&p->found);
 	else
 		verify_found_judge(&p->found);
-	part_next(p);
+	if (!part_goes_on(p))
+		part_next(p);
 	return 0;
 }
 

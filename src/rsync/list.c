@@ -40,22 +40,31 @@ static bool known_type(const struct session_options *o, uint32_t mode)
 	return o->devices && (S_ISCHR(mode) || S_ISBLK(mode) || S_ISFIFO(mode) || S_ISSOCK(mode));
 }
 
+const char *session_entry_fault(const struct session_options *o, const struct session_entry *e)
+{
+	const char *fault = o->xattrs ? attrs_fault(e) : NULL;
+
+	if (fault)
+		return fault;
+	if (!path_valid(e->path) || (!e->path.n && !S_ISDIR(e->mode)))
+		return "not a path that can be listed";
+	if (!known_type(o, e->mode))
+		return "not a type that this session keeps";
+	if (S_ISLNK(e->mode) && (!e->link_target.n || e->link_target.n > PATH_BYTES_MAX ||
+	                         memchr(e->link_target.p, '\0', e->link_target.n)))
+		return "not a link target";
+	if (e->size > INT64_MAX)
+		return "not a size";
+	return NULL;
+}
+
 static int check_entry(const struct session *s, const struct session_entry *e, struct err *err)
 {
 	bool dir = S_ISDIR(e->mode);
-	const char *fault = s->o.xattrs ? attrs_fault(e) : NULL;
+	const char *fault = session_entry_fault(&s->o, e);
 
 	if (fault)
 		return bad(err, e, fault);
-	if (!path_valid(e->path) || (!e->path.n && !dir))
-		return bad(err, e, "not a path that can be listed");
-	if (!known_type(&s->o, e->mode))
-		return bad(err, e, "not a type that this session keeps");
-	if (S_ISLNK(e->mode) && (!e->link_target.n || e->link_target.n > PATH_BYTES_MAX ||
-	                         memchr(e->link_target.p, '\0', e->link_target.n)))
-		return bad(err, e, "not a link target");
-	if (e->size > INT64_MAX)
-		return bad(err, e, "not a size");
 	if (dir && e->link_group)
 		return bad(err, e, "a directory cannot be one of several links");
 	if (!dir && (e->implied || e->content_dir))

@@ -187,6 +187,9 @@ void session_set_names(struct session *s, const struct session_id_name *users, s
                        const struct session_id_name *groups, size_t ngroups);
 int session_list(struct session *s, const struct session_entry *entries, size_t n,
                  const struct session_risk *rules, size_t nrules, struct err *err);
+/* Why a session with these options would refuse a list for the sake of what the file system said of
+ * this entry; NULL: it would not. Static. */
+const char *session_entry_fault(const struct session_options *o, const struct session_entry *e);
 /* Ends an unused READY session politely (empty list). */
 void session_quit(struct session *s);
 size_t session_checksum_size(const struct session *s); /* READY and later: file digest bytes */

@@ -93,7 +93,7 @@ static void add_xattr(struct fileattr *a, struct bytes name, struct bytes value)
 	a->xattrs[a->xattrs_n++] = (struct session_xattr){{NULL, name.n}, {NULL, value.n}};
 	buf_add_bytes(&a->data, name);
 	buf_add_bytes(&a->data, value);
-	a->bytes += name.n + value.n;
+	a->bytes += name.n + value.n + sizeof(*a->xattrs);
 }
 
 static void read_xattr(struct fileattr_reader *r, struct fileattr *a, const char *name)
@@ -236,6 +236,8 @@ static bool read_acl(struct fileattr_reader *r, struct fileattr *a, const char *
 		error = -fileattr_parse_acl((struct bytes){r->value, (size_t)n}, ret);
 	if (error)
 		leave_out(a, what, error);
+	else
+		a->bytes += ret->names_n * sizeof(*ret->names);
 	return !error;
 }
 

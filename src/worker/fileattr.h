@@ -20,7 +20,7 @@ struct fileattr {
 	size_t xattrs_n;
 	struct session_acl acl, default_acl;
 	bool has_acl, has_default;
-	size_t bytes;  /* of all names and values */
+	size_t bytes;  /* that all this takes */
 	char *trouble; /* what is left out, and why; NULL: nothing */
 	int error;     /* errno of what may work another time; 0: none. Without what it concerns
 	                * nothing should be sent: the target would remove what it has of that */

@@ -9,10 +9,10 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "rsync/rules.h"
+#include "worker/found.h"
 #include "worker/walk.h"
 
 #define NS_PER_S    1000000000LL
-#define LINK_TRIES  3
 #define VIRTUAL_DIR (S_IFDIR | 0700)
 #define STAMP_DIR   ".lockstep" /* ours at every target, and no extra */
 
@@ -21,11 +21,11 @@ struct lister {
 	struct manifest *list;
 	const struct wire_setup *setup;
 	enum session_class class;
-	int64_t wall_ns;
 	struct walk walk;
+	struct found_view view;
 	struct bytes stamp_dir; /* the stamps' directory once it is listed; p NULL before */
 	size_t wanted;          /* parts that are items: without any, nothing has to be sent */
-	struct fileattr_reader *reader; /* NULL: extended attributes and ACLs are not listed */
+	size_t last_bytes;      /* of the attributes of the item that was listed last */
 };
 
 enum wire_result manifest_errno_result(int error)
@@ -48,9 +48,14 @@ static bool is_gone(int error)
 	return error == ENOENT || error == ENOTDIR || error == ELOOP;
 }
 
-static void answer_errno(struct lister *l, uint32_t item, int error)
+static void answer(struct lister *l, uint32_t item, struct refusal refusal)
 {
-	cargo_answer(l->cargo, item, manifest_errno_result(error), bytes_of(strerror(error)));
+	cargo_answer(l->cargo, item, refusal.result, bytes_of(refusal.why ? refusal.why : ""));
+}
+
+static struct refusal refusal_of_errno(int error)
+{
+	return (struct refusal){manifest_errno_result(error), strerror(error)};
 }
 
 static uint32_t map_mode(const struct wire_setup *setup, uint32_t mode)
@@ -64,7 +69,27 @@ static uint32_t map_mode(const struct wire_setup *setup, uint32_t mode)
 	return (mode & S_IFMT) | (((mode & and) | or) & 07777);
 }
 
-/* Appends a list entry for a part whose fingerprint is set. */
+/* The list entry of a part whose fingerprint is set. */
+static struct session_entry entry_of(const struct lister *l, const struct part *part)
+{
+	return (struct session_entry){
+	        .path = part->path,
+	        .mode = map_mode(l->setup, part->fp.mode),
+	        .uid = l->setup->map_uid ? l->setup->uid : part->fp.uid,
+	        .gid = l->setup->map_gid ? l->setup->gid : part->fp.gid,
+	        .size = part->fp.size,
+	        .mtime_ns = part->fp.mtime_ns,
+	};
+}
+
+/* Whether a list can carry what the file system said. */
+static struct refusal check_entry(const struct lister *l, const struct session_entry *entry)
+{
+	const char *fault = session_entry_fault(&l->setup->options, entry);
+
+	return fault ? (struct refusal){WIRE_FAILED, fault} : (struct refusal){0};
+}
+
 static struct session_entry *add_entry(struct lister *l, struct part *part)
 {
 	struct manifest *list = l->list;
@@ -80,65 +105,83 @@ static struct session_entry *add_entry(struct lister *l, struct part *part)
 	c->listed_n = list->count + 1;
 	part->entry = (uint32_t)list->count;
 	entry = &list->entries[list->count++];
-	*entry = (struct session_entry){
-	        .path = part->path,
-	        .mode = map_mode(l->setup, part->fp.mode),
-	        .uid = l->setup->map_uid ? l->setup->uid : part->fp.uid,
-	        .gid = l->setup->map_gid ? l->setup->gid : part->fp.gid,
-	        .size = part->fp.size,
-	        .mtime_ns = part->fp.mtime_ns,
-	};
+	*entry = entry_of(l, part);
 	if (part->item != CARGO_NONE)
 		l->wanted++;
 	return entry;
 }
 
-static void take_fingerprint(struct lister *l, struct part *part, const struct stat *st)
+/* Of the directories above levels[depth]. */
+static size_t attr_bytes_above(const struct lister *l, size_t depth)
 {
-	fingerprint_of(&part->fp, st);
-	if (fingerprint_racy(&part->fp, l->wall_ns, l->cargo->batch.racy_window_ns))
-		part->flags |= WIRE_RACY;
+	size_t n = 0;
+
+	for (size_t i = 0; i < depth; i++)
+		n += l->walk.levels[i].bytes;
+	return n;
 }
 
-/* Gives attributes to an entry, and to the list. */
-static void add_attrs(struct lister *l, struct session_entry *entry, struct fileattr *a)
-{
-	entry->xattrs = a->xattrs;
-	entry->xattrs_n = a->xattrs_n;
-	entry->acl = a->has_acl ? &a->acl : NULL;
-	entry->default_acl = a->has_default ? &a->default_acl : NULL;
-	a->next = l->list->attrs;
-	l->list->attrs = a;
-	l->list->attr_bytes += a->bytes;
-}
-
-static struct fileattr *read_attrs_of(struct lister *l, int fd, mode_t mode)
-{
-	return fileattr_read(l->reader, fd, mode, l->cargo->xattrs, l->cargo->acls);
-}
-
-/* An ancestor's part and entry: as it is, or a stand-in where the source has none. */
-static void list_ancestor(struct lister *l, size_t depth)
+/* An ancestor as it is; `a` is its attributes, given away if it is listed. */
+static struct refusal list_context(struct lister *l, size_t depth, const struct stat *st,
+                                   struct fileattr **a)
 {
 	struct walk_level *level = &l->walk.levels[depth];
-	struct session_entry *entry;
-	struct stat st;
-	int fd = walk_level_fd(&l->walk, depth);
-	bool there = fd >= 0 && fstatat(fd, "", &st, AT_EMPTY_PATH) == 0;
-	struct part *part = cargo_add_part(l->cargo, there ? PART_CONTEXT : PART_SCAFFOLD,
-	                                   level->path, CARGO_NONE);
+	struct part *part, fresh = {.path = level->path};
+	struct refusal refusal = {0};
+	struct session_entry *entry, trial;
 
+	found_fingerprint(&l->view, &fresh, st);
+	trial = entry_of(l, &fresh);
+	if (*a && (*a)->error)
+		refusal = refusal_of_errno((*a)->error);
+	if (*a && !refusal.result)
+		refusal = listattr_room(&l->list->attrs, (*a)->bytes, attr_bytes_above(l, depth));
+	if (*a)
+		listattr_share(&trial, *a);
+	if (!refusal.result)
+		refusal = check_entry(l, &trial);
+	if (refusal.result)
+		return refusal;
+	part = cargo_add_part(l->cargo, PART_CONTEXT, level->path, CARGO_NONE);
+	part->fp = fresh.fp;
+	part->flags = fresh.flags;
 	level->part = (uint32_t)(part - l->cargo->parts);
-	if (there)
-		take_fingerprint(l, part, &st);
-	else
-		part->fp = (struct fingerprint){.mode = VIRTUAL_DIR};
 	entry = add_entry(l, part);
 	entry->implied = true;
-	if (there && l->reader)
-		add_attrs(l, entry, read_attrs_of(l, fd, st.st_mode));
-	if (there && l->reader && l->list->attrs->error)
-		part->moved = true; /* it is sent once more */
+	if (*a) {
+		level->bytes = (*a)->bytes;
+		listattr_add(&l->list->attrs, entry, TAKE(*a));
+	}
+	return refusal;
+}
+
+/* A stand-in for an ancestor that the source does not have. */
+static struct part *list_scaffold(struct lister *l, struct bytes path)
+{
+	struct part *part = cargo_add_part(l->cargo, PART_SCAFFOLD, path, CARGO_NONE);
+
+	part->fp = (struct fingerprint){.mode = VIRTUAL_DIR};
+	add_entry(l, part)->implied = true;
+	return part;
+}
+
+static struct refusal list_ancestor(struct lister *l, size_t depth)
+{
+	struct walk_level *level = &l->walk.levels[depth];
+	struct fileattr *a = NULL;
+	struct refusal refusal;
+	struct stat st;
+	int fd = walk_level_fd(&l->walk, depth);
+
+	if (fd < 0 || fstatat(fd, "", &st, AT_EMPTY_PATH) != 0) {
+		level->part = (uint32_t)(list_scaffold(l, level->path) - l->cargo->parts);
+		return (struct refusal){0};
+	}
+	if (l->list->attrs.reader)
+		a = listattr_read(&l->list->attrs, fd, st.st_mode);
+	refusal = list_context(l, depth, &st, &a);
+	fileattr_free(a);
+	return refusal;
 }
 
 /* Opens the way to `dir`. A directory that is itself an item was listed directly before. */
@@ -154,93 +197,31 @@ static void enter(struct lister *l, struct bytes dir)
 			continue;
 		if (last->kind == PART_DELETION)
 			top->doomed = true;
-		else
+		else {
 			top->part = (uint32_t)(c->parts_n - 1);
+			top->bytes = l->last_bytes;
+		}
 	}
 }
 
-/* Parts for all entered directories that have none yet, from the root down. */
-static void list_ancestors(struct lister *l)
+/* Parts for all entered directories that have none yet, from the root down. One that cannot be
+ * listed bars the way to all below it: without its attributes the target would lose those. */
+static struct refusal list_ancestors(struct lister *l)
 {
 	for (size_t i = 0; i < l->walk.depth; i++) {
 		struct walk_level *level = &l->walk.levels[i];
+		struct refusal refusal = {(enum wire_result)level->refused, level->why};
 
-		if (level->part == CARGO_NONE && !level->doomed)
-			list_ancestor(l, i);
+		if (level->part != CARGO_NONE || level->doomed)
+			continue;
+		if (!refusal.result)
+			refusal = list_ancestor(l, i);
+		level->refused = (uint8_t)refusal.result;
+		level->why = refusal.why;
+		if (refusal.result)
+			return refusal;
 	}
-}
-
-/* The link's target, read between two equal looks (I3), owned; or -errno. */
-static int read_link(struct lister *l, struct part *part, struct bytes name, struct bytes *ret)
-{
-	char target[PATH_BYTES_MAX + 2], text[NAME_BYTES_MAX + 1];
-	int fd = walk_fd(&l->walk);
-
-	if (fd < 0)
-		return fd;
-	memcpy(text, name.p, name.n);
-	text[name.n] = '\0';
-	for (int i = 0; i < LINK_TRIES; i++) {
-		struct fingerprint before = part->fp;
-		struct stat st;
-		ssize_t n = readlinkat(fd, text, target, sizeof(target));
-		int r;
-
-		if (n < 0)
-			return errno == EINVAL ? -ENOENT : -errno;
-		if ((size_t)n == sizeof(target))
-			return -ENAMETOOLONG;
-		free((char *)ret->p);
-		*ret = (struct bytes){mem_dup(target, (size_t)n), (size_t)n};
-		r = walk_look(&l->walk, name, &st);
-		if (r < 0 || !S_ISLNK(st.st_mode))
-			return r < 0 ? r : -ENOENT;
-		part->flags &= (uint8_t)~WIRE_RACY;
-		take_fingerprint(l, part, &st);
-		if (!fingerprint_moved(&before, &part->fp))
-			return 0;
-	}
-	part->moved = true;
-	return 0;
-}
-
-/* Extended attributes and ACLs, between two equal looks at the very same file (I3). */
-static int read_attrs(struct lister *l, struct part *part, struct bytes name, struct fileattr **ret)
-{
-	int dir = walk_fd(&l->walk);
-	autoclose int own = dir < 0 || !name.n ? -1
-	                                       : fd_open_beneath(dir, name, O_PATH | O_NOFOLLOW,
-	                                                         l->setup->cross_mounts);
-	int fd = name.n && dir >= 0 ? own : dir;
-
-	for (int i = 0; fd >= 0 && i < LINK_TRIES; i++) {
-		struct fingerprint before = part->fp;
-		struct stat st;
-
-		fileattr_free(*ret);
-		*ret = read_attrs_of(l, fd, before.mode);
-		if ((*ret)->error)
-			return -(*ret)->error;
-		if (fstat(fd, &st))
-			return -errno;
-		if (((st.st_mode ^ before.mode) & S_IFMT) || st.st_ino != before.ino ||
-		    st.st_dev != before.dev)
-			return -ENOENT;
-		part->flags &= (uint8_t)~WIRE_RACY;
-		take_fingerprint(l, part, &st);
-		if (!fingerprint_moved(&before, &part->fp))
-			return 0;
-	}
-	part->moved = true;
-	return fd < 0 ? fd : 0;
-}
-
-/* The list has no room for these attributes. It always has for those of a further name of an inode,
- * which must not be left behind (I6), and where nothing is sent later. */
-static bool is_full(const struct lister *l, const struct part *part, const struct fileattr *a)
-{
-	return l->wanted && !l->cargo->compare && (S_ISDIR(part->fp.mode) || part->fp.nlink == 1) &&
-	       l->list->attr_bytes + a->bytes > MANIFEST_ATTR_BYTES_MAX;
+	return (struct refusal){0};
 }
 
 /* Kinds that the job does not keep: the receiver would skip them without a word. */
@@ -253,79 +234,101 @@ static const char *not_kept(const struct session_options *o, mode_t mode)
 	return NULL;
 }
 
-/* What is there now, in full; target and attributes are the caller's to free. */
-static int look_at_item(struct lister *l, const struct wire_item *item, struct part *part,
-                        struct stat *st, struct bytes *target, struct fileattr **attrs)
+/* All but its ancestors. */
+static struct session_entry entry_of_found(const struct lister *l, const struct wire_item *item,
+                                           const struct found *f)
 {
-	struct bytes name = path_name(item->path);
-	int r = walk_look(&l->walk, name, st);
+	struct session_entry entry = entry_of(l, &f->part);
 
-	if (r == 0 &&
-	    (S_ISDIR(st->st_mode) != !!(item->flags & WIRE_ITEM_DIR) || S_ISSOCK(st->st_mode)))
-		r = -ENOENT;
-	if (r < 0)
-		return r;
-	take_fingerprint(l, part, st);
-	if (S_ISLNK(st->st_mode))
-		r = read_link(l, part, name, target);
-	if (r == 0 && l->reader)
-		r = read_attrs(l, part, name, attrs);
-	return r;
+	entry.link_target = f->target;
+	entry.content_dir = (item->flags & WIRE_ITEM_WHOLE) != 0 && l->cargo->extras;
+	if (S_ISCHR(f->st.st_mode) || S_ISBLK(f->st.st_mode)) {
+		entry.rdev_major = major(f->st.st_rdev);
+		entry.rdev_minor = minor(f->st.st_rdev);
+	}
+	if (f->attrs)
+		listattr_share(&entry, f->attrs);
+	else if (f->inode && f->inode->attrs)
+		listattr_share(&entry, f->inode->attrs);
+	return entry;
 }
 
-/* Why it is not listed: true, and the item is answered. */
-static bool turn_away(struct lister *l, uint32_t index, int r, const struct part *part,
-                      const struct stat *st, const struct fileattr *attrs)
+/* The way to it, and room for its attributes. */
+static struct refusal make_room(struct lister *l, const struct wire_item *item,
+                                const struct found *f)
 {
-	const char *why = r == 0 ? not_kept(&l->setup->options, st->st_mode) : NULL;
+	bool partner = f->inode && f->inode->attrs;
+	struct refusal refusal = {0};
 
+	if (item->path.n)
+		refusal = list_ancestors(l);
+	if (!refusal.result && f->attrs)
+		refusal = listattr_room(&l->list->attrs, f->attrs->bytes,
+		                        attr_bytes_above(l, item->path.n ? l->walk.depth : 0));
+	/* It would be tried again together with its partners, and at once. */
+	if (refusal.result == WIRE_UNSENT && partner)
+		refusal = (struct refusal){WIRE_FAILED, "its names do not fit into one list"};
+	return refusal;
+}
+
+static struct refusal find_item(struct lister *l, const struct wire_item *item, struct found *f)
+{
+	int r = found_look(&l->view, item, f);
+	const char *why = r == 0 ? not_kept(&l->setup->options, f->st.st_mode) : NULL;
+	struct session_entry entry;
+	struct refusal refusal;
+
+	if (r < 0)
+		return refusal_of_errno(-r);
 	if (why)
-		cargo_answer(l->cargo, index, WIRE_FAILED, bytes_of(why));
-	else if (r < 0)
-		answer_errno(l, index, -r);
-	else if (attrs && is_full(l, part, attrs))
-		cargo_answer(l->cargo, index, WIRE_UNSENT, (struct bytes){0});
-	else
-		return false;
-	return true;
+		return (struct refusal){WIRE_FAILED, why};
+	if (f->inode && f->inode->refused.result)
+		return f->inode->refused;
+	entry = entry_of_found(l, item, f);
+	refusal = check_entry(l, &entry);
+	return refusal.result ? refusal : make_room(l, item, f);
+}
+
+static void list_found(struct lister *l, uint32_t index, struct found *f)
+{
+	const struct wire_item *item = &l->cargo->batch.items[index];
+	struct session_entry *entry;
+	struct part *part = cargo_add_part(l->cargo, S_ISDIR(f->st.st_mode) ? PART_DIR : PART_FILE,
+	                                   item->path, index);
+
+	part->fp = f->part.fp;
+	part->flags = f->part.flags;
+	part->moved = f->part.moved;
+	entry = add_entry(l, part);
+	*entry = entry_of_found(l, item, f);
+	f->target = (struct bytes){0};
+	l->last_bytes = f->attrs ? f->attrs->bytes : 0;
+	if (!item->path.n) {
+		l->walk.levels[0].part = (uint32_t)(part - l->cargo->parts);
+		l->walk.levels[0].bytes = l->last_bytes;
+	}
+	if (f->attrs && f->attrs->trouble)
+		cargo_remark(part, bytes_of(f->attrs->trouble));
+	if (f->attrs && f->inode) {
+		f->inode->attrs = f->attrs;
+		f->inode->fp = part->fp;
+	}
+	if (f->attrs)
+		listattr_add(&l->list->attrs, entry, TAKE(f->attrs));
 }
 
 static void list_present(struct lister *l, uint32_t index)
 {
-	const struct wire_item *item = &l->cargo->batch.items[index];
-	struct bytes target = {0};
-	struct fileattr *attrs = NULL;
-	struct session_entry *entry;
-	struct part *part, fresh = {0};
-	struct stat st;
-	int r = look_at_item(l, item, &fresh, &st, &target, &attrs);
+	struct found f = {0};
+	struct refusal refusal = find_item(l, &l->cargo->batch.items[index], &f);
 
-	if (turn_away(l, index, r, &fresh, &st, attrs)) {
-		free((char *)target.p);
-		fileattr_free(attrs);
-		return;
-	}
-	if (item->path.n)
-		list_ancestors(l);
-	part = cargo_add_part(l->cargo, S_ISDIR(st.st_mode) ? PART_DIR : PART_FILE, item->path,
-	                      index);
-	part->fp = fresh.fp;
-	part->flags = fresh.flags;
-	part->moved = fresh.moved;
-	if (!item->path.n)
-		l->walk.levels[0].part = (uint32_t)(part - l->cargo->parts);
-	entry = add_entry(l, part);
-	entry->link_target = target;
-	entry->content_dir = (item->flags & WIRE_ITEM_WHOLE) != 0 && l->cargo->extras;
-	if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
-		entry->rdev_major = major(st.st_rdev);
-		entry->rdev_minor = minor(st.st_rdev);
-	}
-	if (!attrs)
-		return;
-	if (attrs->trouble)
-		cargo_remark(part, bytes_of(attrs->trouble));
-	add_attrs(l, entry, attrs);
+	if (!refusal.result)
+		list_found(l, index, &f);
+	else
+		answer(l, index, refusal);
+	if (f.inode && !f.inode->attrs)
+		f.inode->refused = refusal;
+	found_done(&f);
 }
 
 /* Deleted by this very list. What is spared protects all that is in it. */
@@ -353,22 +356,21 @@ static int find_obstacle(struct lister *l, const struct wire_item *item)
 	return fd < 0 ? fd : -ENOENT;
 }
 
-/* False: it has none that a receiver takes. Only a deletion does without those of its temporary
- * files. */
-static bool add_rules(struct manifest *list, const struct wire_item *item)
+/* Up to two; 0: it has none that a receiver takes. Only a deletion does without those of its
+ * temporary files. */
+static size_t find_rules(const struct wire_item *item, struct session_risk *ret)
 {
 	bool dir = (item->flags & WIRE_ITEM_DIR) != 0, spare = item->flags & WIRE_ITEM_SPARE;
-	struct session_risk name = {item->path, dir && !spare,
-	                            spare ? SESSION_RISK_SPARED : SESSION_RISK_ENTRY},
-	                    temps = {item->path, false, SESSION_RISK_TEMPS};
-	bool swept = item->flags & WIRE_ITEM_TEMPS, sweepable = swept && rules_fit(&temps);
+	bool swept = item->flags & WIRE_ITEM_TEMPS;
 
-	if (!rules_fit(&name) || (spare && swept && !sweepable))
-		return false;
-	list->rules[list->rules_n++] = name;
-	if (sweepable)
-		list->rules[list->rules_n++] = temps;
-	return true;
+	ret[0] = (struct session_risk){item->path, dir && !spare,
+	                               spare ? SESSION_RISK_SPARED : SESSION_RISK_ENTRY};
+	ret[1] = (struct session_risk){item->path, false, SESSION_RISK_TEMPS};
+	if (!rules_fit(&ret[0]))
+		return 0;
+	if (!swept || rules_fit(&ret[1]))
+		return swept ? 2 : 1;
+	return spare ? 0 : 1;
 }
 
 /* It costs nobody else anything, and its directory is not one that foreign files keep. */
@@ -386,6 +388,9 @@ static void list_deletion(struct lister *l, uint32_t index)
 	const struct wire_item *item = &l->cargo->batch.items[index];
 	struct walk_level *parent = walk_top(&l->walk);
 	struct manifest *list = l->list;
+	struct session_risk rules[2];
+	size_t rules_n = find_rules(item, rules);
+	struct refusal refusal;
 	int r;
 
 	if (!item->path.n) {
@@ -406,17 +411,23 @@ static void list_deletion(struct lister *l, uint32_t index)
 	if (!is_gone(-r)) {
 		/* Nobody can say now whether it exists: what is not seen to be gone is not deleted
 		 * (I8). */
-		answer_errno(l, index, -r);
+		answer(l, index, refusal_of_errno(-r));
 		return;
 	}
-	if (!add_rules(list, item)) {
+	if (!rules_n) {
 		refuse_deletion(l, index);
 		return;
 	}
-	list_ancestors(l);
+	refusal = list_ancestors(l);
+	if (refusal.result) {
+		answer(l, index, refusal);
+		return;
+	}
 	if (!parent->doomed)
 		list->entries[l->cargo->parts[parent->part].entry].content_dir = true;
 	(void)cargo_add_part(l->cargo, PART_DELETION, item->path, index);
+	for (size_t i = 0; i < rules_n; i++)
+		list->rules[list->rules_n++] = rules[i];
 	l->wanted++;
 }
 
@@ -436,11 +447,12 @@ static void list_stamp(struct lister *l, uint32_t index)
 		return;
 	}
 	walk_leave(&l->walk, BYTES(""));
-	list_ancestors(l);
+	if (list_ancestors(l).result) { /* no word about the target */
+		cargo_answer(l->cargo, index, WIRE_UNSENT, (struct bytes){0});
+		return;
+	}
 	if (!l->stamp_dir.p || !bytes_equal(l->stamp_dir, dir)) {
-		part = cargo_add_part(l->cargo, PART_SCAFFOLD, dir, CARGO_NONE);
-		part->fp = (struct fingerprint){.mode = VIRTUAL_DIR};
-		add_entry(l, part)->implied = true;
+		(void)list_scaffold(l, dir);
 		l->stamp_dir = dir;
 	}
 	part = cargo_add_part(l->cargo, PART_STAMP, item->path, index);
@@ -522,17 +534,16 @@ void manifest_build(struct manifest *ret, struct cargo *c, const struct wire_set
 	const struct wire_item *items = c->batch.items;
 	size_t n = c->batch.count;
 	autofree uint32_t *order = mem_array(n + 1, sizeof(*order));
-	struct lister l = {
-	        .cargo = c, .list = ret, .setup = setup, .class = class, .wall_ns = wall_ns};
+	struct lister l = {.cargo = c, .list = ret, .setup = setup, .class = class};
 
 	memset(ret, 0, sizeof(*ret));
 	ret->rules = mem_array(2 * n + 1, sizeof(*ret->rules)); /* a deletion may have two */
 	for (size_t i = 0; i < n; i++)
 		order[i] = (uint32_t)i;
 	qsort_r(order, n, sizeof(*order), compare_items, c->batch.items);
-	if (c->xattrs || c->acls)
-		l.reader = fileattr_reader_new();
+	listattr_init(&ret->attrs, c->xattrs, c->acls);
 	walk_init(&l.walk, c->root_fd, setup->cross_mounts);
+	l.view = (struct found_view){&l.walk, &ret->attrs, wall_ns, c->batch.racy_window_ns};
 	for (size_t i = 0; i < n; i++) {
 		if (i && bytes_equal(items[order[i]].path, items[order[i - 1]].path))
 			cargo_answer(c, order[i], WIRE_UNSENT, BYTES("named twice in the batch"));
@@ -540,7 +551,6 @@ void manifest_build(struct manifest *ret, struct cargo *c, const struct wire_set
 			list_item(&l, order[i]);
 	}
 	walk_done(&l.walk);
-	fileattr_reader_free(l.reader);
 	if (!l.wanted) {
 		ret->count = 0;
 		return;
@@ -557,12 +567,7 @@ void manifest_done(struct manifest *l)
 		free((char *)l->entries[i].link_target.p);
 		free((char *)l->entries[i].checksum.p);
 	}
-	while (l->attrs) {
-		struct fileattr *a = l->attrs;
-
-		l->attrs = a->next;
-		fileattr_free(a);
-	}
+	listattr_done(&l->attrs);
 	free(l->entries);
 	free(l->rules);
 	memset(l, 0, sizeof(*l));

@@ -3,24 +3,21 @@
  *
  * An item that is gone, or is another kind than the batch says, is answered VANISHED and not
  * listed; a name to be deleted that is there again is answered VANISHED, too (I8). Each item's
- * ancestors precede it with the attributes they have now (I12).
+ * ancestors precede it with the attributes they have now (I12); below one whose attributes cannot
+ * be had nothing is listed. What a list cannot carry is refused alone.
  */
 #ifndef WORKER_MANIFEST_H
 #define WORKER_MANIFEST_H
 
 #include "worker/cargo.h"
-#include "worker/fileattr.h"
-
-/* Of extended attributes in one list: what is beyond is answered UNSENT. */
-#define MANIFEST_ATTR_BYTES_MAX (64u << 20)
+#include "worker/listattr.h"
 
 struct manifest {
 	struct session_entry *entries; /* link targets and checksums are owned */
 	size_t count, cap;
 	struct session_risk *rules;
 	size_t rules_n;
-	struct fileattr *attrs; /* of all entries */
-	size_t attr_bytes;
+	struct listattr attrs;
 };
 
 /* Fills the parts of the cargo (fresh from cargo_new) and the list. Stamps are judged racy against

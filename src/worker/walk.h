@@ -18,8 +18,12 @@ struct walk_level {
 	struct bytes path; /* borrowed from the path it was entered for */
 	int fd;            /* O_PATH; -1: faulty, or closed for want of room */
 	int fault;         /* errno of entering it, 0: entered */
-	uint32_t part;     /* the user's; UINT32_MAX when pushed */
-	bool doomed;       /* the user's; inherited from the level above */
+	/* The user's. */
+	bool doomed;   /* inherited from the level above */
+	uint32_t part; /* UINT32_MAX when pushed */
+	size_t bytes;  /* 0 when pushed, and so those that follow */
+	uint8_t refused;
+	const char *why; /* static */
 };
 
 struct walk {

@@ -137,52 +137,224 @@ static int make_in_memory(void **state)
 	return r;
 }
 
-/* Files of almost as much as one may have. What is too much for one list goes with the next, but
- * for a further name of an inode, which must not be left behind. */
-static void attributes_beyond_what_a_list_holds_wait(void **state)
-{
-	enum { FILES = 12, VALUES = 100 };
-	struct rig *r = *state;
-	struct wire_item items[FILES + 1];
-	struct wire_batch m = {1, 2, items, FILES + 1, 0};
-	autofree char *value = mem_array(SESSION_XATTR_VALUE_MAX + 1, 1);
-	char names[FILES][8];
+/* What manifest_build() makes of items below src. */
+struct made {
+	struct cargo *cargo;
 	struct manifest list;
-	struct cargo *c;
-	size_t unsent = 0;
+};
+
+static struct made build(struct rig *r, struct wire_item *items, size_t n)
+{
+	struct wire_batch m = {1, 2, items, n, 0};
+	struct made made;
 	struct buf b;
 
-	memset(value, 'v', SESSION_XATTR_VALUE_MAX);
-	for (int i = 0; i < FILES; i++) {
-		autofree char *path = mem_printf("src/f%d", i);
-
-		(void)snprintf(names[i], sizeof(names[i]), "f%d", i);
-		items[i] = ITEM(names[i], 0);
-		rig_write(r, path, "x", OLD);
-		for (int k = 0; k < VALUES; k++) {
-			char name[16];
-
-			(void)snprintf(name, sizeof(name), "user.%d", k);
-			set(r, names[i], name, value);
-		}
-	}
-	items[FILES] = ITEM("zz", 0);
-	assert_int_equal(linkat(r->src_fd, "f0", r->src_fd, "zz", 0), 0);
 	buf_init(&b, FRAME_PAYLOAD_MAX);
 	wire_put_batch(&b, &m);
-	c = cargo_new(buf_bytes(&b), fcntl(r->src_fd, F_DUPFD_CLOEXEC, 3));
-	c->xattrs = true;
-	manifest_build(&list, c, &r->setup, SESSION_QUICK, clock_wall_ns());
-	for (size_t i = 0; i < c->answers_n; i++) {
-		assert_int_equal(c->answers[i].result, WIRE_UNSENT);
-		assert_in_range(c->answers[i].index, 1, FILES - 1);
-		unsent++;
-	}
-	assert_int_equal(unsent, 2);                            /* 6.25 MiB each: ten fit */
-	assert_true(list.attr_bytes > MANIFEST_ATTR_BYTES_MAX); /* with the second name */
-	manifest_done(&list);
-	cargo_free(c);
+	made.cargo = cargo_new(buf_bytes(&b), fcntl(r->src_fd, F_DUPFD_CLOEXEC, 3));
+	assert_non_null(made.cargo);
+	made.cargo->xattrs = r->setup.options.xattrs = true;
+	manifest_build(&made.list, made.cargo, &r->setup, SESSION_QUICK, clock_wall_ns());
 	buf_done(&b);
+	return made;
+}
+
+static void drop(struct made *made)
+{
+	manifest_done(&made->list);
+	cargo_free(made->cargo);
+}
+
+/* 0: it is listed. */
+static uint8_t result_of(const struct made *made, size_t item)
+{
+	for (size_t i = 0; i < made->cargo->answers_n; i++)
+		if (made->cargo->answers[i].index == item)
+			return made->cargo->answers[i].result;
+	return 0;
+}
+
+static size_t results(const struct made *made, uint8_t result)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < made->cargo->batch.count; i++)
+		n += result_of(made, i) == result;
+	return n;
+}
+
+static bool is_listed(const struct made *made, const char *path, size_t xattrs_n)
+{
+	for (size_t i = 0; i < made->list.count; i++)
+		if (bytes_equal(made->list.entries[i].path, bytes_of(path)))
+			return made->list.entries[i].xattrs_n == xattrs_n;
+	return false;
+}
+
+#define HEAVY_VALUES 100 /* 6.25 MiB, almost as much as one may have: ten fit into a list */
+
+static void make_heavy(struct rig *r, const char *path)
+{
+	autofree char *value = mem_array(SESSION_XATTR_VALUE_MAX + 1, 1);
+
+	memset(value, 'v', SESSION_XATTR_VALUE_MAX);
+	for (int k = 0; k < HEAVY_VALUES; k++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "user.%d", k);
+		set(r, path, name, value);
+	}
+}
+
+/* What is too much for one list goes with the next. A further name of an inode that is listed must
+ * not be left behind, and has what the first one has. */
+static void attributes_beyond_what_a_list_holds_wait(void **state)
+{
+	enum { FILES = 12 };
+	struct rig *r = *state;
+	struct wire_item items[FILES + 2];
+	char names[FILES][8];
+	struct made made;
+
+	for (int i = 0; i < FILES; i++) {
+		autofree char *path = mem_printf("src/f%02d", i);
+
+		(void)snprintf(names[i], sizeof(names[i]), "f%02d", i);
+		items[i] = ITEM(names[i], 0);
+		rig_write(r, path, "x", OLD);
+		make_heavy(r, names[i]);
+	}
+	items[FILES] = ITEM("zz00", 0);
+	items[FILES + 1] = ITEM("zz11", 0);
+	assert_int_equal(linkat(r->src_fd, "f00", r->src_fd, "zz00", 0), 0);
+	assert_int_equal(linkat(r->src_fd, "f11", r->src_fd, "zz11", 0), 0);
+	for (int outside = 0; outside < 2; outside++) {
+		/* Names that are not in the list are no reason to go beyond its limit. */
+		for (int i = 0; i < FILES && outside; i++) {
+			autofree char *other = mem_printf("other%d", i);
+
+			assert_int_equal(linkat(r->src_fd, names[i], r->src_fd, other, 0), 0);
+		}
+		made = build(r, items, FILES + 2);
+		assert_int_equal(results(&made, 0), 11);
+		assert_int_equal(results(&made, WIRE_UNSENT), 3);
+		assert_int_equal(result_of(&made, 10), WIRE_UNSENT);
+		assert_int_equal(result_of(&made, 11), WIRE_UNSENT);
+		assert_int_equal(result_of(&made, FILES + 1), WIRE_UNSENT); /* zz11 */
+		assert_true(is_listed(&made, "zz00", HEAVY_VALUES));
+		assert_true(made.list.attrs.bytes <= LISTATTR_BYTES_MAX);
+		drop(&made);
+	}
+}
+
+/* Nothing goes without its directories (I12), so theirs count as well. */
+static void attributes_of_directories_count(void **state)
+{
+	enum { DIRS = 12 };
+	struct rig *r = *state;
+	struct wire_item items[DIRS + 1];
+	char names[DIRS][16], deep[2 * DIRS + 2] = "";
+	struct made made;
+
+	for (int i = 0; i < DIRS; i++) {
+		char *end = deep + strlen(deep);
+		autofree char *path = NULL, *file = NULL;
+
+		(void)snprintf(end, sizeof(deep) - (size_t)(end - deep), "%sd", i ? "/" : "");
+		path = mem_printf("src/%s", deep);
+		rig_mkdir(r, path);
+		make_heavy(r, deep);
+		(void)snprintf(names[i], sizeof(names[i]), "s%02d/f", i);
+		file = mem_printf("src/%s", names[i]);
+		rig_write(r, file, "x", OLD);
+		names[i][3] = '\0';
+		make_heavy(r, names[i]);
+		names[i][3] = '/';
+		items[i] = ITEM(names[i], 0);
+	}
+	made = build(r, items, DIRS);
+	assert_int_equal(results(&made, 0), 10);
+	assert_int_equal(results(&made, WIRE_UNSENT), 2);
+	assert_false(is_listed(&made, "s11", HEAVY_VALUES));
+	assert_true(made.list.attrs.bytes <= LISTATTR_BYTES_MAX);
+	drop(&made);
+
+	/* No list ever has room for that. */
+	items[0] = ITEM(deep, WIRE_ITEM_DIR);
+	made = build(r, items, 1);
+	assert_int_equal(result_of(&made, 0), WIRE_FAILED);
+	assert_int_equal(made.list.count, 0);
+	assert_true(made.list.attrs.bytes <= LISTATTR_BYTES_MAX);
+	drop(&made);
+}
+
+static ino_t broken_ino; /* its attributes cannot be read */
+static ino_t double_ino; /* each of its attributes is told twice */
+
+ssize_t __real_listxattr(const char *path, char *list, size_t size);
+ssize_t __wrap_listxattr(const char *path, char *list, size_t size);
+
+ssize_t __wrap_listxattr(const char *path, char *list, size_t size)
+{
+	ssize_t n = __real_listxattr(path, list, size);
+	struct stat st = {0};
+
+	(void)stat(path, &st);
+	if (broken_ino && st.st_ino == broken_ino) {
+		errno = EIO;
+		return -1;
+	}
+	if (n > 0 && double_ino && st.st_ino == double_ino) {
+		memcpy(list + n, list, (size_t)n);
+		n *= 2;
+	}
+	return n;
+}
+
+/* Sent without them, the target would remove those that it has. */
+static void nothing_goes_below_a_directory_whose_attributes_cannot_be_read(void **state)
+{
+	struct wire_item items[] = {ITEM("d/a", 0), ITEM("d/sub", WIRE_ITEM_DIR),
+	                            ITEM("d/sub/b", 0), ITEM("e/c", 0)};
+	struct rig *r = *state;
+	struct made made;
+
+	rig_write(r, "src/d/a", "x", OLD);
+	rig_write(r, "src/d/sub/b", "x", OLD);
+	rig_write(r, "src/e/c", "x", OLD);
+	broken_ino = rig_stat(r, "src/d").st_ino;
+	made = build(r, items, 4);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(result_of(&made, i), WIRE_UNREADABLE);
+	assert_int_equal(result_of(&made, 3), 0);
+	assert_int_equal(made.list.count, 3); /* the root, e, e/c */
+	drop(&made);
+
+	made = build(r, items, 3);
+	assert_int_equal(made.list.count, 0);
+	drop(&made);
+	broken_ino = 0;
+}
+
+/* The session would not take the list. */
+static void what_a_list_cannot_carry_is_refused_alone(void **state)
+{
+	struct wire_item items[] = {ITEM("bad", 0), ITEM("good", 0)};
+	struct rig *r = *state;
+	struct made made;
+
+	rig_write(r, "src/bad", "x", OLD);
+	rig_write(r, "src/good", "x", OLD);
+	set(r, "bad", "user.a", "1");
+	set(r, "good", "user.a", "1");
+	double_ino = rig_stat(r, "src/bad").st_ino;
+	made = build(r, items, 2);
+	double_ino = 0;
+	assert_int_equal(result_of(&made, 0), WIRE_FAILED);
+	assert_int_equal(result_of(&made, 1), 0);
+	assert_true(is_listed(&made, "good", 1));
+	assert_false(is_listed(&made, "bad", 2));
+	drop(&made);
 }
 
 #define ENTRY(tag, access, id) (char)(tag), 0, (char)(access), 0, (char)(id), 0, 0, 0
@@ -238,6 +410,13 @@ int main(void)
 	        cmocka_unit_test(what_cannot_be_reached_is_an_error_and_no_empty_set),
 	        cmocka_unit_test_setup_teardown(attributes_beyond_what_a_list_holds_wait,
 	                                        make_in_memory, rig_drop),
+	        cmocka_unit_test_setup_teardown(attributes_of_directories_count, make_in_memory,
+	                                        rig_drop),
+	        cmocka_unit_test_setup_teardown(
+	                nothing_goes_below_a_directory_whose_attributes_cannot_be_read, rig_make,
+	                rig_drop),
+	        cmocka_unit_test_setup_teardown(what_a_list_cannot_carry_is_refused_alone, rig_make,
+	                                        rig_drop),
 	        cmocka_unit_test(acl_is_parsed_and_put_in_order),
 	        cmocka_unit_test(acl_that_is_none_is_refused),
 	};
