@@ -117,6 +117,13 @@ void session_no_send(struct session *s)
 {
 	if (!answering(s, false))
 		return;
+	/* Values of a set are asked for once, with the first file that has it. So they go, with a
+	 * content that is discarded and asked for again. */
+	if (s->tasks->wanted.n) {
+		session_answer_begin(s, 0);
+		session_answer_abort(s);
+		return;
+	}
 	s->not_sent = true;
 	mux_out_message_int(&s->out, MUX_NO_SEND, s->tasks->ndx);
 	finish(s);

@@ -250,7 +250,8 @@ void session_answer_data(struct session *s, struct bytes slice);
 void session_answer_end(struct session *s);
 /* Reading failed in the middle: a digest that cannot match is sent, the receiver keeps nothing. */
 void session_answer_abort(struct session *s);
-/* Nothing was sent for it yet: MSG_NO_SEND. */
+/* Nothing was sent for it yet: MSG_NO_SEND. Where its request wants extended attributes, which
+ * others may share, those go, and it is requested once more. */
 void session_no_send(struct session *s);
 /* Entry `index` was answered, and the receiver has said that it failed. Of its two halves the one
  * that asks is not told, counts the file among those under way for ever, and asks for nothing more
