@@ -60,6 +60,18 @@ static bool trust_in_flight(const struct engine *e, bool serving, uint64_t parit
 	return false;
 }
 
+/* By a list of its own: any other may take as long as what it carries. */
+static bool trust_probing(const struct engine *e)
+{
+	struct flight *f, *next;
+
+	HASH_ITER (hh, e->flights, f, next) {
+		if (f->proof == trust_proof(e) && !f->marks)
+			return true;
+	}
+	return false;
+}
+
 /* What the compare found has been sent. Marks that wait for deletions (a directory that became a
  * file) cannot count: deletions wait for this. */
 bool trust_healed(const struct engine *e, int64_t now_ns)
@@ -90,7 +102,7 @@ bool trust_wants_probe(const struct engine *e, bool deletions, int64_t now_ns)
 		return false;
 	if (trust_serve(e, now_ns) != 0)
 		return true;
-	if (trust_proof(e) == 0 || trust_in_flight(e, false, trust_proof(e)))
+	if (trust_proof(e) == 0 || trust_probing(e))
 		return false;
 	if (e->unproven)
 		return trust_healed(e, now_ns);
@@ -125,14 +137,25 @@ int64_t trust_deadline(const struct engine *e)
 	return e->generation_ns + GROWTH_NS;
 }
 
-static void trust_grown(struct engine *e, uint64_t generation, int64_t now_ns)
+/* A list that carries more tells at its end what was seen at its beginning. */
+static void trust_seen(struct engine *e, const struct flight *f, int64_t now_ns)
+{
+	int64_t seen_ns = f->marks ? f->sent_ns : now_ns;
+
+	if (seen_ns > e->proven_ns)
+		e->proven_ns = seen_ns;
+	e->probe_due = false;
+}
+
+static void trust_grown(struct engine *e, const struct flight *f, uint64_t generation,
+                        int64_t now_ns)
 {
 	ledger_set_generation(e->ledger, generation);
 	e->generation_ns = now_ns;
 	e->confirmed_since = false;
-	e->unproven = e->probe_due = false;
+	e->unproven = false;
 	e->trial = 0;
-	e->proven_ns = now_ns;
+	trust_seen(e, f, now_ns);
 	engine_take_up(e, now_ns);
 }
 
@@ -149,7 +172,7 @@ static void trust_begin_compare(struct engine *e, int64_t now_ns)
 void trust_served(struct engine *e, const struct flight *f, int64_t now_ns)
 {
 	if (!e->unproven) {
-		trust_grown(e, f->serve, now_ns);
+		trust_grown(e, f, f->serve, now_ns);
 		return;
 	}
 	e->trial = f->serve;
@@ -160,13 +183,10 @@ void trust_proven(struct engine *e, const struct flight *f, int64_t now_ns)
 {
 	if (f->ready_ns < e->trusted_from_ns || f->proof != trust_proof(e))
 		return;
-	if (e->unproven) {
-		if (f->heals)
-			trust_grown(e, f->proof, now_ns);
-		return;
-	}
-	e->proven_ns = now_ns;
-	e->probe_due = false;
+	if (!e->unproven)
+		trust_seen(e, f, now_ns);
+	else if (f->heals)
+		trust_grown(e, f, f->proof, now_ns);
 }
 
 void trust_step(struct engine *e, int64_t now_ns)

@@ -23,11 +23,19 @@ static bool is_written(const struct part *part)
 	return part->successes >= part->copies + !part->asked;
 }
 
+/* A stamp that is not written: its answer is about the target, and opens deletions (I8). */
+static bool is_proof(const struct part *part)
+{
+	return part->kind == PART_STAMP && !part->serve;
+}
+
 static void confirm(struct cargo *c, struct part *part)
 {
 	if (part->unasked && !is_written(part))
 		part->hashed = false;
-	if (part->incomplete)
+	if (is_proof(part))
+		cargo_settle(c, part, WIRE_PROVEN);
+	else if (part->incomplete)
 		cargo_settle(c, part, WIRE_FAILED);
 	else
 		cargo_settle(c, part, part->moved ? WIRE_MOVED : WIRE_ACKED);
@@ -47,21 +55,33 @@ void verdict_item(struct cargo *c, struct part *part, unsigned iflags)
 {
 	if (iflags & SESSION_ITEM_NEW)
 		part->flags |= WIRE_WAS_NEW;
-	if (part->kind == PART_STAMP && !part->serve && (iflags & STAMP_DIFFERS))
+	if (is_proof(part) && (iflags & STAMP_DIFFERS))
 		cargo_settle(c, part, WIRE_DISPROVED);
 	if (iflags & ITEM_DIFFERS)
 		part->differs = true;
 	if (iflags & SESSION_ITEM_TRANSFER)
 		part->asked = true;
 	part->iflags |= (uint16_t)iflags;
-	if (part->success && !is_early(c, part))
+	if (part->success && !is_early(c, part) && !is_proof(part))
 		confirm(c, part);
+}
+
+/* A word that is damaged on its way may be meant for another part: a proof is believed when no
+ * other is waiting for one, else at the end of the phase. */
+static void believe_proof(struct cargo *c)
+{
+	for (size_t i = 0; c->unsettled == 1 && i < c->parts_n; i++)
+		if (is_proof(&c->parts[i]) && c->parts[i].success)
+			confirm(c, &c->parts[i]);
 }
 
 void verdict_stamp_request(struct cargo *c, struct part *part, unsigned iflags)
 {
 	/* The content class asks for everything; then only the flags are evidence. */
-	cargo_settle(c, part, iflags & STAMP_DIFFERS ? WIRE_DISPROVED : WIRE_PROVEN);
+	if (iflags & STAMP_DIFFERS)
+		cargo_settle(c, part, WIRE_DISPROVED);
+	part->success = true;
+	believe_proof(c);
 }
 
 /* The server was seen to do something about it: it took content, or told what it changed. */
@@ -73,15 +93,16 @@ static bool has_acted(const struct part *part)
 void verdict_success(struct cargo *c, struct part *part)
 {
 	part->successes++;
-	if (part->kind == PART_STAMP)
-		cargo_settle(c, part, part->serve ? WIRE_ACKED : WIRE_PROVEN);
+	if (part->kind == PART_STAMP && part->serve)
+		cargo_settle(c, part, WIRE_ACKED);
 	else if (part->kind == PART_FILE && S_ISREG(part->fp.mode) && !part->group &&
 	         !is_early(c, part) && (has_acted(part) || c->phase))
 		confirm(c, part);
-	else if (part->kind == PART_FILE)
+	else if (part->kind == PART_FILE || is_proof(part))
 		/* Overtakes the item, which says whether the name was new. And of a file that needs
 		 * nothing it is the only word: a damaged one may be meant for another. */
 		part->success = true;
+	believe_proof(c);
 }
 
 static void remember(char **text, struct bytes s)
@@ -266,8 +287,6 @@ static void settle_file(struct cargo *c, struct part *part, bool closed)
 		fail(c, part, c->last_error ? c->last_error : "the server did not confirm it");
 	else if (part->text || c->complaint)
 		fail(c, part, c->complaint);
-	else if (part->kind == PART_STAMP && !part->serve)
-		cargo_settle(c, part, WIRE_PROVEN);
 	else
 		confirm(c, part);
 }
@@ -367,7 +386,8 @@ void verdict_end(struct cargo *c, bool begun, bool breach)
 
 		if (!begun)
 			cargo_settle(c, part, WIRE_UNSENT);
-		else if (part->success && !is_early(c, part) && (!breach || has_acted(part)))
+		else if (part->success && !is_early(c, part) && !is_proof(part) &&
+		         (!breach || has_acted(part)))
 			confirm(c, part);
 		else
 			cargo_settle(c, part,

@@ -312,6 +312,44 @@ static void stamp_verdicts_follow_the_item_flags(void **state)
 	}
 }
 
+/* The number that names it may have been another's before the line damaged it. */
+static void stamp_is_proven_when_nothing_else_waits_for_its_word(void **state)
+{
+	static const char *const paths[] = {".lockstep/j.0", "a", "b"};
+	static const enum part_kind kinds[] = {PART_STAMP, PART_FILE, PART_DIR};
+	struct cargo *c = make(paths, kinds, 2);
+
+	(void)state;
+	verdict_success(c, &c->parts[0]);
+	verdict_item(c, &c->parts[0], SESSION_ITEM_OWNER);
+	assert_int_equal(result_of(c, 0), 0);
+	verdict_item(c, &c->parts[0], SESSION_ITEM_TRANSFER | SESSION_ITEM_TIME);
+	assert_int_equal(result_of(c, 0), WIRE_DISPROVED);
+	cargo_free(c);
+
+	c = make(paths, kinds, 2);
+	verdict_success(c, &c->parts[0]);
+	verdict_end(c, true, true);
+	assert_int_equal(result_of(c, 0), WIRE_UNKNOWN);
+	cargo_free(c);
+
+	c = make(paths, kinds, 2);
+	verdict_success(c, &c->parts[0]);
+	c->parts[1].flags |= WIRE_DATA_SENT;
+	verdict_success(c, &c->parts[1]);
+	assert_int_equal(result_of(c, 0), WIRE_PROVEN);
+	cargo_free(c);
+
+	c = make(paths, kinds, 3);
+	verdict_stamp_request(c, &c->parts[0], SESSION_ITEM_TRANSFER);
+	c->parts[1].flags |= WIRE_DATA_SENT;
+	verdict_success(c, &c->parts[1]);
+	assert_int_equal(result_of(c, 0), 0);
+	verdict_phase(c);
+	assert_int_equal(result_of(c, 0), WIRE_PROVEN);
+	cargo_free(c);
+}
+
 static void break_off_leaves_unsent_or_unknown(void **state)
 {
 	static const char *const paths[] = {"a", "b", "c"};
@@ -589,6 +627,7 @@ int main(void)
 	        cmocka_unit_test(
 	                failed_ancestor_fails_what_lies_below_unless_it_is_about_attributes),
 	        cmocka_unit_test(stamp_verdicts_follow_the_item_flags),
+	        cmocka_unit_test(stamp_is_proven_when_nothing_else_waits_for_its_word),
 	        cmocka_unit_test(break_off_leaves_unsent_or_unknown),
 	        cmocka_unit_test(confirmation_out_of_nothing_waits_for_a_sound_end),
 	        cmocka_unit_test(unasked_file_is_done_when_what_was_written_is_confirmed),
