@@ -226,3 +226,22 @@ def test_odd_names_are_deleted_and_only_they(box):
         os.unlink(root + b"/[dir]*/" + n)
     ls.settle()
     box.check_equal(src, server)
+
+
+def test_name_too_long_for_a_rule_stops_no_other_deletion(box):
+    """A build that refuses the whole list for one name takes it again for ever."""
+    src, server = box.dir("src"), box.rsyncd()
+    long = "/".join(["[" * 250] * 10)
+    os.makedirs(os.path.join(src, os.path.dirname(long)))
+    for n in (long, "victim", "kept", "stays"):
+        box.write(os.path.join(src, n), n.encode())
+    ls = box.lockstep(src, [server]).settle()
+    shutil.rmtree(os.path.join(src, "[" * 250))
+    os.unlink(src + "/victim")
+    assert "too long" in ls.remains()
+    left = set(os.listdir(server.path)) - {".lockstep"}
+    assert left == {"[" * 250, "kept", "stays"}
+    os.unlink(src + "/kept")
+    ls.remains()
+    left = set(os.listdir(server.path)) - {".lockstep"}
+    assert left == {"[" * 250, "stays"}

@@ -1,8 +1,10 @@
 """`lockstep verify`: what differs at the targets is told, and only `--repair` changes anything there."""
 
+import errno
 import json
 import os
 import shutil
+import tempfile
 
 import pytest
 from harness import snapshot
@@ -234,3 +236,27 @@ def test_owners_go_by_name_unless_numbers_are_asked_for(box):
     ls.settle()
     assert ls.ask("verify", "--repair", timeout=60).returncode == 0
     assert owner("named") == (1, 1)
+
+
+@pytest.fixture
+def in_memory(monkeypatch):
+    """Where there is room for large attributes."""
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/shm")
+
+
+def test_verify_of_more_attributes_than_one_list_holds(in_memory, box):
+    src, server = box.dir("src"), box.local()
+    for n in range(16):
+        name = f"{src}/f{n:02}"
+        box.write(name, b"x")
+        try:
+            for k in range(100):
+                os.setxattr(name, f"user.{k}", bytes([n]) * 65536)
+        except OSError as e:
+            if e.errno not in (errno.ENOTSUP, errno.ENOSPC):
+                raise
+            pytest.skip(f"injector missing: {e}")
+    ls = box.lockstep(src, [server], sets=("xattrs=yes",)).settle(60)
+    assert equal(ls)["compared"] >= 17
+    os.setxattr(server.path + "/f15", "user.1", b"other")
+    assert verify(ls)[1] == {"f15": "extended attributes"}
