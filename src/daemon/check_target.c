@@ -16,6 +16,7 @@
 #define TRIAL_DIR  ".lockstep"
 #define TRIAL_FILE ".lockstep/check"
 #define INDENT     "             "
+#define AGAIN      1
 
 static void tell(FILE *out, const char *step)
 {
@@ -100,7 +101,7 @@ static int write_trial(struct check_talk *t, struct err *err)
 
 	list[0].implied = true;
 	r = check_talk_list(t, list, ARRAY_LEN(list), NULL, 0, err);
-	if (r == 0 && !t->written)
+	if (r == 0 && !(t->options.no_ack ? t->phase && !t->complaint[0] : t->written))
 		r = err_set(err, EACCES, "%s",
 		            t->complaint[0] ? t->complaint : "it did not confirm the file");
 	return r;
@@ -120,14 +121,37 @@ static int remove_trial(struct check_talk *t, struct err *err)
 	return r;
 }
 
-/* One conversation; `first` tells the steps that both have. */
-static int converse(const struct config_job *job, const struct session_options *o, bool first,
-                    FILE *out, struct err *err)
+/* The target refused something that the job would do without: so does what follows. `option`: what
+ * the session knows of it; a child has said it on standard error. */
+static bool leave_out(const struct check_talk *t, const char *option, struct session_options *o,
+                      unsigned *without, FILE *out)
+{
+	char told[32], line[96];
+	unsigned more;
+
+	if (t->errors[0] && !option[0]) {
+		(void)session_fault_of_text(bytes_of(t->errors), told, sizeof(told));
+		option = told;
+	}
+	more = session_without(bytes_of(option));
+	if (!more || (*without & more))
+		return false;
+	*without |= more;
+	session_leave_out(o, more);
+	(void)snprintf(line, sizeof(line), "goes on without --%s, which it refuses", option);
+	tell(out, line);
+	return true;
+}
+
+/* One conversation; `first` tells the steps that both have. AGAIN: it takes another, in which less
+ * is asked for. */
+static int converse(const struct config_job *job, struct session_options *o, unsigned *without,
+                    bool first, FILE *out, struct err *err)
 {
 	enum session_class class = first ? SESSION_QUICK : SESSION_DELETE;
 	struct check_talk t = {.job = job, .options = *o};
 	enum session_fault fault = SESSION_FAULT_NONE;
-	char line[64];
+	char line[64], option[32] = "";
 	int r = check_talk_connect(&t, class, err);
 
 	if (r == 0 && first)
@@ -146,7 +170,11 @@ static int converse(const struct config_job *job, const struct session_options *
 		fault = session_fault(t.session);
 	if (fault == SESSION_FAULT_NONE && t.complaint[0])
 		fault = session_fault_of_text(bytes_of(t.complaint), NULL, 0);
+	if (r < 0 && t.session)
+		(void)snprintf(option, sizeof(option), "%s", session_refused_option(t.session));
 	check_talk_end(&t);
+	if (r < 0 && leave_out(&t, option, o, without, out))
+		return AGAIN;
 	if (r < 0)
 		explain(&t, fault, err);
 	else
@@ -178,14 +206,17 @@ int daemon_check_target(const struct config_job *job, FILE *out, struct err *err
 {
 	struct session_options o;
 	char *usermap, *groupmap;
+	unsigned without = 0;
 	int r = job->target.kind == TARGET_LOCAL ? check_local(job, err) : 0;
 
 	if (r < 0)
 		return r;
 	connect_options(&job->options, &o, &usermap, &groupmap);
-	r = converse(job, &o, true, out, err);
+	do {
+		r = converse(job, &o, &without, true, out, err);
+	} while (r == AGAIN);
 	if (r == 0)
-		r = converse(job, &o, false, out, err);
+		r = converse(job, &o, &without, false, out, err);
 	free(usermap);
 	free(groupmap);
 	return r;

@@ -47,8 +47,7 @@ static void connect_start(struct job *j, uint64_t session, enum session_class cl
 	c->session = session;
 	c->class = class;
 	c->extras = extras;
-	c->no_xattrs = j->no_xattrs;
-	c->no_acls = j->no_acls;
+	c->without = j->without;
 	c->fd = -1;
 	c->next = j->connects;
 	j->connects = c;
@@ -80,7 +79,7 @@ static void connect_report(struct job *j, const struct wire_gone *gone)
 	struct wire_gone mine = *gone, *m = &mine;
 
 	/* What was asked for beyond the need is left out from now on: no trouble. */
-	if (m->trouble == TROUBLE_REFUSED && job_leave_out(j, m->refused_option))
+	if (m->trouble == TROUBLE_REFUSED && without_leave_out(j, m->refused_option))
 		m->trouble = TROUBLE_NONE;
 	if (verify_owns(m->session)) {
 		verify_session_gone(j, m);
@@ -122,8 +121,7 @@ void connect_done(struct connect *c, enum session_kind kind)
 	m.remote_exit = j->config->target.kind == TARGET_SSH;
 	m.tls = j->config->target.tls;
 	m.extras = c->extras;
-	m.no_xattrs = c->no_xattrs;
-	m.no_acls = c->no_acls;
+	m.without = (uint8_t)c->without;
 	m.path = connect_path(&j->config->target);
 	m.module = j->config->target.module;
 	m.user = j->config->target.user;

@@ -12,8 +12,8 @@ struct connect {
 	struct job *job; /* NULL: cancelled, only its handles are left */
 	uint64_t session;
 	enum session_class class;
-	bool extras;             /* session_options.extras */
-	bool no_xattrs, no_acls; /* what the target was known to refuse when it began */
+	bool extras;      /* session_options.extras */
+	unsigned without; /* what the target was known to refuse when it began */
 	uv_getaddrinfo_t resolve;
 	struct addrinfo *addresses, *next_address;
 	uv_poll_t poll;

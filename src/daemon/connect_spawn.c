@@ -63,8 +63,7 @@ static void spawn_target(struct connect *c, int dir)
 	struct session_options o = c->job->session_options;
 
 	o.extras = c->extras;
-	o.xattrs = o.xattrs && !c->no_xattrs;
-	o.acls = o.acls && !c->no_acls;
+	session_leave_out(&o, c->without);
 	struct words w = connect_args(c->job->config, c->class, &o);
 	autofree char *cwd = dir >= 0 ? mem_printf("/proc/self/fd/%d", dir) : NULL;
 

@@ -123,7 +123,7 @@ static const struct engine_ops job_ops = {
 /* --- options --- */
 
 /* What must be compared anew when it changes. FNV-1a over the bytes of the values. */
-static uint64_t job_options_hash(const struct config_options *o, bool no_xattrs, bool no_acls)
+static uint64_t job_options_hash(const struct config_options *o, unsigned without)
 {
 	struct buf b;
 	uint64_t h = 0xcbf29ce484222325u;
@@ -132,9 +132,9 @@ static uint64_t job_options_hash(const struct config_options *o, bool no_xattrs,
 	buf_printf(&b, "%u %d %d %s %s %x %x %x %x", o->keep, o->numeric_ids, o->sparse,
 	           o->chown.user ? o->chown.user : "", o->chown.group ? o->chown.group : "",
 	           o->chmod.file_and, o->chmod.file_or, o->chmod.dir_and, o->chmod.dir_or);
-	if (o->xattrs && !no_xattrs)
+	if (o->xattrs && !(without & SESSION_WITHOUT_XATTRS))
 		buf_printf(&b, " xattrs");
-	if (o->acls && !no_acls)
+	if (o->acls && !(without & SESSION_WITHOUT_ACLS))
 		buf_printf(&b, " acls");
 	for (size_t i = 0; i < b.n; i++)
 		h = (h ^ (unsigned char)b.p[i]) * 0x100000001b3u;
@@ -228,6 +228,16 @@ static struct ledger_identity job_identity(const struct job *j)
 	        .filter_hash = filter_hash(j->tree->filter),
 	        .options_hash = j->options_hash,
 	};
+}
+
+void job_options_left_out(struct job *j)
+{
+	struct ledger_identity id;
+
+	j->options_hash = job_options_hash(&j->config->options, j->without);
+	id = job_identity(j);
+	if (!j->foreign && id.root_id[0])
+		ledger_adopt(j->ledger, &id);
 }
 
 void job_adopt_identity(struct job *j)
@@ -339,6 +349,8 @@ static void job_new_engine(struct job *j)
 	};
 
 	j->engine = engine_new(&c, j->ledger, &job_ops, j, instance_now());
+	if (!j->session_options.times) /* nor does --modify-window go then */
+		engine_set_whole_seconds(j->engine);
 }
 
 int job_start(struct tree *t, const struct config_job *config, struct err *err)
@@ -354,7 +366,7 @@ int job_start(struct tree *t, const struct config_job *config, struct err *err)
 	j->config = config;
 	j->number = number;
 	j->root_fd = -1;
-	j->options_hash = job_options_hash(&config->options, false, false);
+	j->options_hash = job_options_hash(&config->options, 0);
 	j->dir = mem_printf("%s/jobs/%s", t->instance->config->state_dir, config->name);
 	if (number == SOURCE_JOBS_MAX)
 		r = err_set(err, E2BIG, "tree %s has more than %d targets", t->config->name,
@@ -383,36 +395,6 @@ int job_start(struct tree *t, const struct config_job *config, struct err *err)
 	job_found(j, found);
 	job_touch(j);
 	return 0;
-}
-
-/* --- what a target refuses --- */
-
-bool job_leave_out(struct job *j, struct bytes option)
-{
-	bool xattrs = bytes_equal(option, BYTES("xattrs")),
-	     acls = bytes_equal(option, BYTES("acls"));
-	struct ledger_identity id;
-
-	if (!(xattrs && j->session_options.xattrs) && !(acls && j->session_options.acls))
-		return false;
-	/* The batch of a session that had begun before may have met it, too, and wait for a retry.
-	 */
-	engine_kick(j->engine, instance_now());
-	job_touch(j);
-	if (xattrs ? j->no_xattrs : j->no_acls)
-		return true;
-	j->no_xattrs |= xattrs;
-	j->no_acls |= acls;
-	job_log(j, LOG_WARN, "target.without",
-	        "the target refuses --%.*s: %s are not kept there. They are asked for again when "
-	        "lockstep starts anew",
-	        (int)option.n, option.p, xattrs ? "extended attributes" : "ACLs");
-	/* What is confirmed from now on was so without them. */
-	j->options_hash = job_options_hash(&j->config->options, j->no_xattrs, j->no_acls);
-	id = job_identity(j);
-	if (!j->foreign && id.root_id[0])
-		ledger_adopt(j->ledger, &id);
-	return true;
 }
 
 /* --- run --- */
@@ -456,11 +438,7 @@ void job_status(struct job *j, struct engine_status *ret)
 	if (!ret->text[0])
 		(void)(tree_stuck(j->tree, ret->text, sizeof(ret->text)) ||
 		       crew_stuck(j, ret->text, sizeof(ret->text)));
-	if (j->no_xattrs || j->no_acls)
-		(void)snprintf(ret->note, sizeof(ret->note),
-		               "%s%s%s are not kept: the target refuses them",
-		               j->no_xattrs ? "extended attributes" : "",
-		               j->no_xattrs && j->no_acls ? " and " : "", j->no_acls ? "ACLs" : "");
+	without_note(j, ret->note, sizeof(ret->note));
 }
 
 /* --- end --- */

@@ -4,6 +4,7 @@
  *     daemon.c    the loop: start, signals, letters from the sources, end
  *     tree.c      one tree: its source and what its letters mean
  *     job.c       one job: ledger, engine, and the engine's outputs
+ *     without.c   what its target refuses
  *     crew.c      the job's worker process and the frames to and from it
  *     connect*.c  a connected descriptor for a new session: TCP, ssh, local
  *     child.c     everything that is spawned
@@ -83,7 +84,7 @@ struct job {
 	char *dir; /* state of this job */
 	struct session_options session_options;
 	char *usermap, *groupmap; /* of session_options */
-	bool no_xattrs, no_acls;  /* of those, what the target refuses */
+	unsigned without;         /* enum session_without: of those, what the target refuses */
 	uint64_t options_hash;
 	unsigned foreign;   /* bits of LEDGER_FOUND_ROOT_CHANGED, _TARGET_CHANGED: held */
 	bool adopt_later;   /* the ledger takes the identity of the root when one is there */
@@ -178,15 +179,20 @@ void job_adopt_identity(struct job *j);
 /* The tree's root may be another one than before: held while it is not this job's. `adopted`: it is
  * the one that was there when somebody approved; an approval before is not for this one. */
 void job_check_root(struct job *j, bool adopted);
-/* The target refuses this option. True: the job does without it from now on, since nothing but the
- * attributes that it is for depends on it. */
-bool job_leave_out(struct job *j, struct bytes option);
+/* j->without has grown: what is confirmed from now on is so without it. */
+void job_options_left_out(struct job *j);
 /* engine_status(), and what only the daemon knows */
 void job_status(struct job *j, struct engine_status *ret);
 void job_touch(struct job *j); /* engine inputs came: run it before the loop sleeps */
 void job_run(struct job *j, int root_fd);
 void job_log(struct job *j, int level, const char *id, const char *fmt, ...)
         __attribute__((format(printf, 4, 5)));
+
+/* without.c */
+/* The target refuses this option. True: the job does without it from now on. */
+bool without_leave_out(struct job *j, struct bytes option);
+/* Adds to `text` what is not as it was configured. */
+void without_note(const struct job *j, char *text, size_t n);
 
 /* crew.c */
 /* It owes an answer and has been silent for too long; says so in `text`. */

@@ -13,18 +13,28 @@ static int64_t whole_second(int64_t ns)
 	return ns - rest - (rest < 0 ? NS_PER_S : 0);
 }
 
+static bool whole_seconds_only(const struct engine *e)
+{
+	return e->whole_seconds || e->protocol < PROTOCOL_WITH_NS;
+}
+
 /* The receiver's quick check saw the size and time that the target was known to have, and sent
  * nothing; but the source's ctime says that the file was written since: its time was put back
- * between look and list. Or the times differ by less than an old protocol can tell. */
+ * between look and list. Or the times differ by less than the receiver can tell; what it has may
+ * then also be what somebody else left there, or what arrived without our being told. */
 static bool flight_fooled(const struct engine *e, const struct belief *known, const struct mark *m,
                           const struct wire_result_item *r)
 {
-	if (m->action != MARK_QUICK || (r->flags & WIRE_DATA_SENT) || !S_ISREG(r->fp.mode) ||
-	    !(known->state & LEDGER_CONFIRMED) || known->fp.size != r->fp.size)
+	if (m->action != MARK_QUICK || (r->flags & WIRE_DATA_SENT) || !S_ISREG(r->fp.mode))
+		return false;
+	if (whole_seconds_only(e) && known->state != LEDGER_CONFIRMED)
+		return !(r->flags & WIRE_WAS_NEW);
+	if (!(known->state & LEDGER_CONFIRMED) || known->fp.size != r->fp.size)
 		return false;
 	if (known->fp.mtime_ns != r->fp.mtime_ns)
-		return e->protocol < PROTOCOL_WITH_NS &&
-		       whole_second(known->fp.mtime_ns) == whole_second(r->fp.mtime_ns);
+		return e->whole_seconds ||
+		       (e->protocol < PROTOCOL_WITH_NS &&
+		        whole_second(known->fp.mtime_ns) == whole_second(r->fp.mtime_ns));
 	return !(m->flags & MARK_FRESH) &&
 	       (known->fp.ctime_ns != r->fp.ctime_ns || known->fp.ino != r->fp.ino);
 }

@@ -86,6 +86,9 @@ void engine_worker_died(struct engine *e, struct bytes why, int64_t now_ns);
 void engine_set_frozen(struct engine *e, bool frozen, int64_t now_ns);
 /* The root that appeared may be on another file system than the one that was there before. */
 void engine_set_racy_window(struct engine *e, int64_t racy_window_ns);
+/* The receiver's quick check is in whole seconds, or against times of its own: what it cannot tell
+ * goes by its content. */
+void engine_set_whole_seconds(struct engine *e);
 void engine_set_paused(struct engine *e, bool paused, int64_t now_ns);
 /* The ledger belongs to another root or target: nothing is sent until approved. NULL: lifted. */
 void engine_set_held(struct engine *e, const char *why, int64_t now_ns);

@@ -141,6 +141,7 @@ struct engine {
 	int64_t unseen_ns;    /* nobody can vouch for the target since then; 0: somebody does */
 	enum sight unseen;
 	int protocol;
+	bool whole_seconds; /* engine_set_whole_seconds() */
 
 	/* flights and looks */
 	struct flight *flights;

@@ -304,6 +304,11 @@ static struct supply_session *supply_find(struct engine *e, uint64_t id)
 	return s;
 }
 
+void engine_set_whole_seconds(struct engine *e)
+{
+	e->whole_seconds = true;
+}
+
 void engine_session_ready(struct engine *e, const struct wire_ready *m, int64_t now_ns)
 {
 	struct supply_session *s = supply_find(e, m->session);

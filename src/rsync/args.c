@@ -16,6 +16,37 @@ static void add(struct list *l, char *owned)
 	l->p[l->n++] = owned;
 }
 
+unsigned session_without(struct bytes option)
+{
+	static const struct {
+		const char *option;
+		enum session_without without;
+	} known[] = {
+	        {"xattrs", SESSION_WITHOUT_XATTRS},
+	        {"acls", SESSION_WITHOUT_ACLS},
+	        {"remove-source-files", SESSION_WITHOUT_ACKS},
+	        {"modify-window", SESSION_WITHOUT_NS},
+	        {"no-msgs2stderr", SESSION_WITHOUT_MSGS},
+	        {"compress", SESSION_WITHOUT_COMPRESS},
+	        {"new-compress", SESSION_WITHOUT_COMPRESS},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (bytes_equal(option, bytes_of(known[i].option)))
+			return known[i].without;
+	return 0;
+}
+
+void session_leave_out(struct session_options *o, unsigned without)
+{
+	o->xattrs = o->xattrs && !(without & SESSION_WITHOUT_XATTRS);
+	o->acls = o->acls && !(without & SESSION_WITHOUT_ACLS);
+	o->compress = o->compress && !(without & SESSION_WITHOUT_COMPRESS);
+	o->no_ack |= (without & SESSION_WITHOUT_ACKS) != 0;
+	o->no_ns |= (without & SESSION_WITHOUT_NS) != 0;
+	o->no_msgs |= (without & SESSION_WITHOUT_MSGS) != 0;
+}
+
 static bool is_delete(enum session_class class)
 {
 	return class == SESSION_DELETE;

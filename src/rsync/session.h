@@ -37,12 +37,7 @@ enum session_class {
 struct session_options {
 	bool perms, owner, group, times, links, devices, hard_links, xattrs, acls;
 	bool numeric_ids, sparse, fsync, compress, inplace;
-	bool no_ack;  /* this peer refuses --remove-source-files: batch-level acks only */
-	bool no_msgs; /* PIPE: this peer does not know --no-msgs2stderr (before 3.2.3) and needs no
-	               * telling: its errors come in the stream. Later ones print them on stderr,
-	               * where no item could claim them (I9) */
-	bool no_ns; /* this peer does not know --modify-window=-1 (before 3.1.3): it compares whole
-	               seconds */
+	bool no_ack, no_msgs, no_ns; /* session_leave_out() */
 	bool dry_run;       /* DELETE: nothing is deleted, EV_DELETED tells what would be */
 	bool extras;        /* COMPARE, CHECKSUM: EV_DELETED tells what lies in content directories
 	                     * and is not listed; nothing is deleted in these classes */
@@ -53,6 +48,23 @@ struct session_options {
 	                        default 1 */
 	int protocol_max;    /* 30..32; default 32 */
 };
+
+/* What a server may refuse, or be too old to know, and is done without. */
+enum session_without {
+	SESSION_WITHOUT_XATTRS = 1,
+	SESSION_WITHOUT_ACLS = 2,
+	SESSION_WITHOUT_ACKS = 4, /* --remove-source-files: only the end of a list confirms */
+	SESSION_WITHOUT_NS = 8,   /* --modify-window=-1, since 3.1.3: it compares whole seconds */
+	/* PIPE: --no-msgs2stderr, since 3.2.0. Those before send their errors in the stream
+	 * anyway; later ones would print them, where no item could claim them (I9). */
+	SESSION_WITHOUT_MSGS = 16,
+	SESSION_WITHOUT_COMPRESS = 32, /* --new-compress, since 3.1.1 */
+	SESSION_WITHOUT_ALL = 63,
+};
+/* What leaving a refused option out means; 0: it cannot be done without. */
+unsigned session_without(struct bytes option);
+/* `without`: set of enum session_without. */
+void session_leave_out(struct session_options *o, unsigned without);
 
 /* The server's arguments for a class: "--server", bundle, long options, ".", path; NULL-terminated,
  * freed by session_args_free(). For SESSION_DAEMON `path` is "module/sub/dir/"; for SESSION_PIPE

@@ -49,8 +49,10 @@ struct link *link_new(struct link_env *env, const struct wire_session *m, int fd
 	prepare_socket(l);
 	l->extras = options.extras =
 	        m->extras && (l->class == SESSION_COMPARE || l->class == SESSION_CHECKSUM);
-	l->xattrs = options.xattrs = options.xattrs && !m->no_xattrs;
-	l->acls = options.acls = options.acls && !m->no_acls;
+	session_leave_out(&options, m->without);
+	l->xattrs = options.xattrs;
+	l->acls = options.acls;
+	l->no_ack = options.no_ack;
 	l->session = session_new((enum session_kind)m->kind, l->class, &options,
 	                         m->path ? m->path : "", l->pipe ? NULL : &login);
 	return l;
@@ -418,7 +420,7 @@ void link_carry(struct link *l, struct cargo *c, int64_t now_ns)
 
 	l->cargo = c;
 	c->cross_mounts = l->env->setup.cross_mounts;
-	c->no_ack = l->env->setup.options.no_ack;
+	c->no_ack = l->no_ack;
 	c->compare = l->class == SESSION_COMPARE || l->class == SESSION_CHECKSUM;
 	c->extras = l->extras;
 	c->xattrs = l->xattrs && l->class != SESSION_DELETE;

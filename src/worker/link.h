@@ -52,6 +52,7 @@ struct link {
 	int fd; /* -1: closed, a zombie waits for its time */
 	bool tcp, pipe, indirect, extras;
 	bool xattrs, acls; /* are listed */
+	bool no_ack;       /* only the end of the list confirms */
 	bool was_ready;
 	bool write_broken; /* the peer reads no more; what it said before may still come */
 	struct session *session;

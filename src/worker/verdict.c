@@ -267,8 +267,9 @@ static bool group_was_skipped(const struct cargo *c, const struct part *part)
 	for (size_t i = 0; part->group && i < c->parts_n; i++) {
 		const struct part *other = &c->parts[i];
 
-		if (other != part && other->group == part->group && other->settled &&
-		    !other->success)
+		if (other == part || other->group != part->group || !other->settled)
+			continue;
+		if (c->no_ack ? other->text != NULL : !other->success)
 			return true;
 	}
 	return false;
@@ -280,8 +281,8 @@ static void settle_file(struct cargo *c, struct part *part, bool closed)
 		return;
 	if (part->success)
 		confirm(c, part);
-	else if (!c->no_ack && !part->text &&
-	         (group_was_skipped(c, part) || (part->unasked && part->moved)))
+	else if (!part->text &&
+	         (group_was_skipped(c, part) || (!c->no_ack && part->unasked && part->moved)))
 		cargo_settle(c, part, WIRE_UNKNOWN);
 	else if (!c->no_ack)
 		fail(c, part, c->last_error ? c->last_error : "the server did not confirm it");

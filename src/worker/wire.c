@@ -69,13 +69,13 @@ static int finish(const struct cursor *c)
 	return c->bad || cursor_left(c) ? -EPROTO : 0;
 }
 
-/* The switches among the options, in one order for both directions; extras comes with a session. */
+/* The switches among the options, in one order for both directions; extras and what is left out
+ * come with a session. */
 #define OPTION_SWITCHES(o)                                                                         \
 	{                                                                                          \
 		&(o)->perms, &(o)->owner, &(o)->group, &(o)->times, &(o)->links, &(o)->devices,    \
 		        &(o)->hard_links, &(o)->xattrs, &(o)->acls, &(o)->numeric_ids,             \
-		        &(o)->sparse, &(o)->fsync, &(o)->compress, &(o)->inplace, &(o)->no_ack,    \
-		        &(o)->no_msgs, &(o)->no_ns, &(o)->dry_run                                  \
+		        &(o)->sparse, &(o)->fsync, &(o)->compress, &(o)->inplace, &(o)->dry_run    \
 	}
 
 static void put_options(struct buf *out, const struct session_options *o)
@@ -174,8 +174,7 @@ void wire_put_session(struct buf *out, const struct wire_session *m)
 	buf_add_u8(out, m->tls);
 	buf_add_u8(out, m->remote_exit);
 	buf_add_u8(out, m->extras);
-	buf_add_u8(out, m->no_xattrs);
-	buf_add_u8(out, m->no_acls);
+	buf_add_u8(out, m->without);
 	put_string(out, m->path);
 	put_string(out, m->module);
 	put_string(out, m->user);
@@ -193,8 +192,7 @@ int wire_get_session(struct bytes payload, struct wire_session *ret)
 	ret->tls = get_bool(&c);
 	ret->remote_exit = get_bool(&c);
 	ret->extras = get_bool(&c);
-	ret->no_xattrs = get_bool(&c);
-	ret->no_acls = get_bool(&c);
+	ret->without = get_below(&c, SESSION_WITHOUT_ALL + 1);
 	ret->path = get_string(&c);
 	ret->module = get_string(&c);
 	ret->user = get_string(&c);

@@ -55,7 +55,7 @@ struct wire_session {
 	             peer (I13) */
 	bool remote_exit; /* reached through ssh: end of file is ssh's, not the server's (I13) */
 	bool extras;      /* session_options.extras, of this session only */
-	bool no_xattrs, no_acls; /* the target refuses them: not in this session */
+	uint8_t without;  /* enum session_without: the target refuses it */
 	char *path, *module, *user,
 	        *password; /* owned by whoever decoded; password freed by mem_free_secret */
 };

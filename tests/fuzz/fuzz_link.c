@@ -207,8 +207,8 @@ static bool may_be_over(const struct play *y)
 
 static void judge(const struct play *y, uint32_t item, enum wire_result result)
 {
-	bool settled_by_end = y->class == SESSION_DELETE || strcmp(y->paths[item], "d") == 0 ||
-	                      y->env.setup.options.no_ack;
+	bool settled_by_end =
+	        y->class == SESSION_DELETE || strcmp(y->paths[item], "d") == 0 || y->l->no_ack;
 
 	if (y->witness.unsure)
 		return;
@@ -544,6 +544,7 @@ static void begin(struct play *y, uint8_t how, uint8_t options)
 	m.kind = how & 0x08 ? SESSION_DAEMON : SESSION_PIPE;
 	m.remote_exit = options & 0x02;
 	m.extras = options & 0x20;
+	m.without = options & 0x01 ? SESSION_WITHOUT_ACKS : 0;
 	y->env.setup.options = (struct session_options){.perms = true,
 	                                                .owner = true,
 	                                                .times = true,
@@ -552,7 +553,6 @@ static void begin(struct play *y, uint8_t how, uint8_t options)
 	                                                .numeric_ids = true,
 	                                                .timeout_s = 30,
 	                                                .min_digest = 1,
-	                                                .no_ack = options & 0x01,
 	                                                .compress = options & 0x04,
 	                                                .inplace = options & 0x08,
 	                                                .protocol_max = y->protocol};

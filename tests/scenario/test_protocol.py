@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from harness.daemon import command
 from harness.tree import ATTRIBUTES, assert_equal
 
 OLDEST = 30  # that lockstep speaks; the installed rsync's own is what all other tests speak
@@ -75,3 +76,106 @@ def test_protocol_too_old_refused_by_name(box, kind):
     said = ls.until_text(f"protocol {OLDEST - 1}", 15)
     assert f"needs {OLDEST}" in said
     assert os.listdir(server.path) == []
+
+
+# What receivers of the time say of an option that came later, on standard error, before they end.
+OLD = {
+    "3.1.3": ("--no-msgs2stderr",),
+    "3.0.9": ("--no-msgs2stderr", "--new-compress", "-@-1"),
+}
+
+
+def old_rsync(box, version):
+    """The installed rsync, which no longer knows what that version did not know."""
+    cases = "".join(
+        f'"{option}") echo "rsync: {option}: unknown option" >&2\n'
+        f'echo "rsync error: syntax or usage error (code 1) at main.c(1578) [server={version}]" >&2; exit 1 ;;\n'
+        for option in OLD[version])
+    return box.write(box.path(f"rsync-{version}"), f"""#!/bin/sh
+for option; do
+case "$option" in
+{cases}esac
+done
+exec rsync "$@"
+""", mode=0o755)
+
+
+def rewrite_within_a_second(box, ls, src, server):
+    """To whoever compares size and whole seconds nothing has changed."""
+    for n, word in enumerate((b"one", b"two", b"six")):
+        box.write(src + "/second", word)
+        os.utime(src + "/second", ns=(0, 1_600_000_000_100_000_000 + n))
+        ls.settle()
+        with open(server.path + "/second", "rb") as f:
+            assert f.read() == word
+
+
+@pytest.mark.parametrize("version", OLD)
+@pytest.mark.parametrize("kind", ("local", "ssh"))
+def test_old_receiver_gets_what_it_knows(box, kind, version):
+    src, server = box.dir("src"), box.server(kind)
+    make_tree(box, src)
+    sets = (*server.options, f"rsync_path={old_rsync(box, version)}", "compress=yes")
+    ls = box.lockstep(src, [server.target], sets=sets).settle()
+    whole = version == "3.0.9"
+    assert_same(src, server, 30 if whole else 32)
+    change_tree(box, src)
+    rewrite_within_a_second(box, ls, src, server)
+    assert_same(src, server, 30 if whole else 32)
+    job = ls.job()
+    assert job["failed"] == 0 and job["trouble"] is None
+    assert ("compared to the second" in (job["note"] or "")) == whole
+    assert ("nothing is compressed" in (job["note"] or "")) == whole
+
+
+@pytest.mark.parametrize("version", OLD)
+def test_check_goes_on_without_what_an_old_receiver_does_not_know(box, version):
+    server = box.local()
+    conf = box.config(f"""state = {box.path('check-state')}
+[tree t]
+root = {box.dir('src')}
+target = {server.target}
+rsync_path = {old_rsync(box, version)}
+""")
+    done = command("check", "-c", conf)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for words in ("without --no-msgs2stderr", "trial write: ok", "trial removal: ok"):
+        assert words in done.stdout, done.stdout
+
+
+def test_module_that_refuses_what_can_be_left_out(box):
+    src, server = box.dir("src"), box.rsyncd(refuse_options="remove-source-files modify-window compress")
+    make_tree(box, src)
+    ls = box.lockstep(src, [server], sets=("compress=yes",)).settle()
+    assert_same(src, server, 30)
+    change_tree(box, src)
+    rewrite_within_a_second(box, ls, src, server)
+    assert_same(src, server, 30)
+    job = ls.job()
+    assert job["failed"] == 0 and job["trouble"] is None
+    for words in ("confirmed list by list", "compared to the second", "nothing is compressed"):
+        assert words in job["note"]
+
+
+def test_what_lay_there_is_compared_by_content_where_seconds_are_all_there_is(box):
+    """Somebody copied it before, and it was written once more in the same second."""
+    src, server = box.dir("src"), box.local()
+    for path, word, ns in ((src, b"new", 700_000_000), (server.path, b"old", 100_000_000)):
+        box.write(path + "/f", word)
+        os.utime(path + "/f", ns=(0, 1_600_000_000 * 10**9 + ns))
+    box.lockstep(src, [server], sets=(f"rsync_path={old_rsync(box, '3.0.9')}",)).settle()
+    with open(server.path + "/f", "rb") as f:
+        assert f.read() == b"new"
+
+
+def test_times_that_are_not_kept_tell_no_change_within_a_second(box):
+    """Then the target's own times are what the receiver compares with."""
+    src, server = box.dir("src"), box.local()
+    box.write(src + "/f", b"old")
+    ls = box.lockstep(src, [server], sets=("keep=mode",)).settle()
+    os.utime(server.path + "/f", ns=(0, 1_600_000_000_100_000_000))
+    box.write(src + "/f", b"new")
+    os.utime(src + "/f", ns=(0, 1_600_000_000_700_000_000))
+    ls.settle()
+    with open(server.path + "/f", "rb") as f:
+        assert f.read() == b"new"

@@ -153,6 +153,35 @@ static void rewritten_within_a_second_is_sent_again_where_seconds_are_all_there_
 	assert_false(is_sent_again(r, "f", across[1]));
 }
 
+/* An older receiver, or one whose times are its own: nor is what it says of a name that it had from
+ * somebody else, or from a session that broke off. */
+static void quick_check_in_whole_seconds_is_not_believed(void **state)
+{
+	static const int64_t within[] = {1500000000, 1900000000};
+	static const int64_t same[] = {1500000000, 1500000000};
+	static const char *const paths[] = {"absent", "intended"};
+	struct rig *r = *state;
+
+	assert_false(is_sent_again(r, "a", within));
+	engine_set_whole_seconds(r->engine);
+	assert_true(is_sent_again(r, "b", within));
+	assert_false(is_sent_again(r, "c", same));
+	for (int i = 0; i < 2; i++) {
+		struct fingerprint fp = {.mode = S_IFREG | 0644, .nlink = 1, .size = 3};
+		struct bytes path = bytes_of(paths[i]);
+
+		if (i == 1)
+			ledger_intend(r->ledger, &path, 1);
+		rig_put(r, paths[i], MARK_QUICK, MARK_FRESH);
+		rig_run(r);
+		rig_report_fp(r, rig_find(r, paths[i]), paths[i], &fp);
+		rig_done(r, rig_find(r, paths[i]), TROUBLE_NONE, false);
+		rig_wait(r, RIG_SECOND);
+		assert_non_null(rig_find(r, paths[i]));
+		assert_int_equal(rig_find(r, paths[i])->class, SESSION_CONTENT);
+	}
+}
+
 static unsigned asked;
 static void (*ask)(struct store *s, struct store_view *v, uint64_t dev, uint64_t ino,
                    bool (*fn)(struct bytes path, void *arg), void *arg);
@@ -198,6 +227,7 @@ int main(void)
 	        TEST(name_of_an_inode_waits_while_another_is_looked_at),
 	        TEST(link_whose_time_was_put_back_is_sent_again_with_its_content),
 	        TEST(rewritten_within_a_second_is_sent_again_where_seconds_are_all_there_is),
+	        TEST(quick_check_in_whole_seconds_is_not_believed),
 	        TEST(names_of_an_inode_are_asked_for_once_a_list),
 	};
 

@@ -133,6 +133,7 @@ static void send_session(struct rig *r, enum session_kind kind, enum session_cla
 	                         .kind = (uint8_t)kind,
 	                         .class = (uint8_t) class,
 	                         .extras = r->extras,
+	                         .without = (uint8_t)r->without,
 	                         .remote_exit = r->remote_exit,
 	                         .path = (char *)path,
 	                         .module = "m",
@@ -179,6 +180,7 @@ void rig_connect(struct rig *r, enum session_class class)
 	int fd;
 
 	options.extras = r->extras;
+	session_leave_out(&options, r->without);
 	args = session_args(SESSION_PIPE, class, &options, path);
 	for (size_t i = 0; args[i]; i++)
 		argv[i + 1] = args[i];

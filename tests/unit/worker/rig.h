@@ -38,6 +38,7 @@ struct rig {
 	const char *password;
 	bool remote_exit;       /* of sessions to come */
 	bool extras;            /* the same */
+	unsigned without;       /* the same, enum session_without */
 	int64_t racy_window_ns; /* of batches to come */
 
 	struct wire_result_item items[RIG_ITEMS]; /* by index; result 0: none yet */

@@ -36,9 +36,6 @@ static void setup_round_trip_keeps_everything(void **state)
 	(void)state;
 	m.options = (struct session_options){.perms = true,
 	                                     .xattrs = true,
-	                                     .no_ack = true,
-	                                     .no_msgs = true,
-	                                     .no_ns = true,
 	                                     .dry_run = true,
 	                                     .timeout_s = 31,
 	                                     .bwlimit_kib = 7,
@@ -57,8 +54,7 @@ static void setup_round_trip_keeps_everything(void **state)
 	wire_put_setup(&b, &m);
 	assert_int_equal(wire_get_setup(buf_bytes(&b), &got), 0);
 	assert_string_equal(got.job, "a b");
-	assert_true(got.options.perms && got.options.xattrs && got.options.no_ack);
-	assert_true(got.options.no_msgs && got.options.no_ns && got.options.dry_run);
+	assert_true(got.options.perms && got.options.xattrs && got.options.dry_run);
 	assert_false(got.options.owner || got.options.inplace);
 	assert_int_equal(got.options.timeout_s, 31);
 	assert_int_equal(got.options.bwlimit_kib, 7);
@@ -84,7 +80,7 @@ static void session_round_trip_tells_null_from_empty(void **state)
 	                         .class = SESSION_DELETE,
 	                         .remote_exit = true,
 	                         .extras = true,
-	                         .no_acls = true,
+	                         .without = SESSION_WITHOUT_ACLS | SESSION_WITHOUT_COMPRESS,
 	                         .path = "m/x/",
 	                         .module = "m",
 	                         .user = "",
@@ -99,7 +95,7 @@ static void session_round_trip_tells_null_from_empty(void **state)
 	assert_int_equal(got.id, 5);
 	assert_int_equal(got.class, SESSION_DELETE);
 	assert_true(got.remote_exit && got.extras && !got.tls);
-	assert_true(got.no_acls && !got.no_xattrs);
+	assert_int_equal(got.without, SESSION_WITHOUT_ACLS | SESSION_WITHOUT_COMPRESS);
 	assert_string_equal(got.path, "m/x/");
 	assert_string_equal(got.user, "");
 	assert_string_equal(got.password, "secret");

@@ -400,7 +400,7 @@ static void without_acks_the_phase_confirms(void **state)
 {
 	struct rig *r = *state;
 
-	r->setup.options.no_ack = true;
+	r->without = SESSION_WITHOUT_ACKS;
 	rig_write(r, "src/a", "x", OLD);
 	rig_write(r, "src/blocked", "x", OLD);
 	rig_write(r, "dst/blocked/foreign", "x", OLD);

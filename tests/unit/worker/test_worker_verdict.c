@@ -498,6 +498,31 @@ static void moved_file_is_never_acked(void **state)
 	}
 }
 
+/* Of links whose first name is not sent, stock receivers may leave the others out without a word.
+ */
+static void link_of_one_that_vanished_is_in_doubt(void **state)
+{
+	static const char *const paths[] = {"a", "b", "c"};
+	static const enum part_kind kinds[] = {PART_FILE, PART_FILE, PART_FILE};
+
+	(void)state;
+	for (int no_ack = 0; no_ack < 2; no_ack++) {
+		struct cargo *c = make(paths, kinds, 3);
+
+		c->no_ack = no_ack;
+		c->parts[0].group = c->parts[1].group = 7;
+		cargo_blame(&c->parts[0], BYTES("No such file"), TROUBLE_NONE);
+		cargo_settle(c, &c->parts[0], WIRE_VANISHED);
+		if (!no_ack)
+			verdict_success(c, &c->parts[2]);
+		verdict_phase(c);
+		verdict_closed(c);
+		assert_int_equal(result_of(c, 1), WIRE_UNKNOWN);
+		assert_int_equal(result_of(c, 2), WIRE_ACKED);
+		cargo_free(c);
+	}
+}
+
 /* As where a link takes the place of a directory. */
 static void acl_of_what_was_there_before_is_of_no_interest(void **state)
 {
@@ -635,6 +660,7 @@ int main(void)
 	        cmocka_unit_test(repeated_file_waits_for_the_goodbye),
 	        cmocka_unit_test(file_without_a_word_fails_at_the_end_of_the_goodbye),
 	        cmocka_unit_test(moved_file_is_never_acked),
+	        cmocka_unit_test(link_of_one_that_vanished_is_in_doubt),
 	        cmocka_unit_test(
 	                success_without_content_waits_for_the_end_where_attributes_are_kept),
 	        cmocka_unit_test(attribute_that_did_not_arrive_is_no_success),
