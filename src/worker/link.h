@@ -54,6 +54,7 @@ struct link {
 	bool xattrs, acls; /* are listed */
 	bool no_ack;       /* only the end of the list confirms */
 	bool was_ready;
+	size_t written;    /* bytes of this round of the throttle */
 	bool write_broken; /* the peer reads no more; what it said before may still come */
 	struct session *session;
 	struct cargo *cargo; /* CARRYING only */

@@ -53,7 +53,7 @@ void link_write(struct link *l, int64_t now_ns)
 {
 	for (int i = 0; i < WRITES_MAX && l->fd >= 0 && !l->write_broken; i++) {
 		struct bytes out = session_output(l->session);
-		size_t allowed = throttle_allowance(&l->env->throttle, now_ns);
+		size_t allowed = throttle_allowance(&l->env->throttle, l->written);
 		ssize_t n;
 
 		if (out.n == 0 || allowed == 0)
@@ -71,6 +71,7 @@ void link_write(struct link *l, int64_t now_ns)
 			return;
 		}
 		throttle_spend(&l->env->throttle, (size_t)n);
+		l->written += (size_t)n;
 		session_sent(l->session, (size_t)n);
 		link_wrote(l, now_ns);
 	}

@@ -38,12 +38,25 @@ static void fill(struct throttle *t, int64_t now_ns)
 	t->tokens = t->tokens + add > t->burst ? t->burst : t->tokens + add;
 }
 
-size_t throttle_allowance(struct throttle *t, int64_t now_ns)
+void throttle_divide(struct throttle *t, size_t writers, int64_t now_ns)
 {
 	if (t->rate == 0)
-		return SIZE_MAX;
+		return;
 	fill(t, now_ns);
-	return t->tokens < step(t) ? 0 : (size_t)t->tokens;
+	t->share = t->tokens / (writers ? writers : 1);
+	if (t->tokens < step(t))
+		t->share = 0;
+	else if (t->share == 0)
+		t->share = 1;
+}
+
+size_t throttle_allowance(const struct throttle *t, size_t spent)
+{
+	uint64_t left = spent < t->share ? t->share - spent : 0;
+
+	if (t->rate == 0)
+		return SIZE_MAX;
+	return (size_t)(left < t->tokens ? left : t->tokens);
 }
 
 void throttle_spend(struct throttle *t, size_t n)
@@ -56,7 +69,10 @@ int64_t throttle_ready_ns(struct throttle *t, int64_t now_ns)
 {
 	uint64_t missing;
 
-	if (throttle_allowance(t, now_ns))
+	if (t->rate == 0)
+		return now_ns;
+	fill(t, now_ns);
+	if (t->tokens >= step(t))
 		return now_ns;
 	missing = step(t) - t->tokens;
 	/* Rounded up: at that time the last byte is whole. */

@@ -245,11 +245,25 @@ static int wait_for_something(struct worker *w, size_t n, int64_t wake_ns)
 	return r < 0 ? -errno : 0;
 }
 
+/* Those that will want to write count, too: what they read now leaves in this round. */
+static void share_bandwidth(struct worker *w, int64_t now_ns)
+{
+	size_t writers = 0;
+
+	for (struct link *l = w->links; l; l = l->next) {
+		if (l->state != LINK_ZOMBIE && l->state != LINK_OVER)
+			writers += session_output_pending(l->session) || link_has_work(l);
+		l->written = 0;
+	}
+	throttle_divide(&w->env.throttle, writers, now_ns);
+}
+
 /* One round over all links after poll; the new ones of this round come last in no order. */
 static void run_links(struct worker *w, size_t n, int64_t now_ns)
 {
 	size_t i = 1;
 
+	share_bandwidth(w, now_ns);
 	for (struct link *l = w->links; l && i < n; l = l->next, i++) {
 		link_io(l, w->polled[i].revents, now_ns);
 		if (l->state != LINK_OVER && now_ns >= link_wake_ns(l))

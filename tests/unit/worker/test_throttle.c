@@ -15,7 +15,8 @@ static void no_rate_is_no_limit(void **state)
 	(void)state;
 	throttle_init(&t, 0, 5);
 	throttle_spend(&t, SIZE_MAX);
-	assert_true(throttle_allowance(&t, 5) == SIZE_MAX);
+	throttle_divide(&t, 3, 5);
+	assert_true(throttle_allowance(&t, SIZE_MAX) == SIZE_MAX);
 	assert_int_equal(throttle_ready_ns(&t, 5), 5);
 }
 
@@ -33,8 +34,10 @@ static void rate_is_kept_over_time(void **state)
 
 		throttle_init(&t, rates[i], now);
 		while (now < end) {
-			size_t n = throttle_allowance(&t, now);
+			size_t n;
 
+			throttle_divide(&t, 1, now);
+			n = throttle_allowance(&t, 0);
 			if (n) {
 				throttle_spend(&t, n);
 				spent += n;
@@ -43,7 +46,8 @@ static void rate_is_kept_over_time(void **state)
 
 				assert_true(ready > now);
 				now = ready;
-				assert_true(throttle_allowance(&t, now) > 0);
+				throttle_divide(&t, 1, now);
+				assert_true(throttle_allowance(&t, 0) > 0);
 			}
 		}
 		assert_true(spent <= rates[i] * 10 + rates[i] / 10 + 2);
@@ -51,11 +55,38 @@ static void rate_is_kept_over_time(void **state)
 	}
 }
 
+/* Whoever is asked first. One of them wants little, and what it leaves is not lost. */
+static void round_gives_each_writer_as_much(void **state)
+{
+	static const size_t wants[] = {SIZE_MAX, 4, SIZE_MAX, SIZE_MAX};
+	uint64_t got[4] = {0};
+	int64_t now = S, end = now + 10 * S;
+	struct throttle t;
+
+	(void)state;
+	throttle_init(&t, 100000, now);
+	for (; now < end; now = throttle_ready_ns(&t, now)) {
+		throttle_divide(&t, 4, now);
+		for (int i = 0; i < 4; i++) {
+			size_t n = throttle_allowance(&t, 0);
+
+			assert_true(n > 0);
+			n = n < wants[i] ? n : wants[i];
+			throttle_spend(&t, n);
+			assert_true(throttle_allowance(&t, n) == 0 || wants[i] == 4);
+			got[i] += n;
+		}
+	}
+	assert_true(got[0] == got[2] && got[2] == got[3]);
+	assert_true(got[0] + got[1] + got[2] + got[3] >= 900000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(no_rate_is_no_limit),
 	        cmocka_unit_test(rate_is_kept_over_time),
+	        cmocka_unit_test(round_gives_each_writer_as_much),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -209,6 +210,76 @@ static void unknown_session_turns_the_batch_away(void **state)
 	assert_result(r, 1, WIRE_UNSENT);
 }
 
+#define SHARED_FILES 40
+#define SHARED_BYTES (100u << 10)
+
+/* A session of the class QUICK with a peer of ours; with `name` it is given files to send. */
+static int connect_busy(struct rig *r, const char *name)
+{
+	static const char setup[] = "\x1f\0\0\0\x81\xfe\3md5\1\2\3\4";
+	static char paths[2][SHARED_FILES][16];
+	struct wire_item items[SHARED_FILES];
+	int peer = rig_connect_own(r, SESSION_PIPE, SESSION_QUICK);
+
+	assert_int_equal(send(peer, setup, sizeof(setup) - 1, 0), sizeof(setup) - 1);
+	rig_wait_ready(r);
+	for (size_t i = 0; name && i < SHARED_FILES; i++) {
+		char *path = paths[*name == 'a'][i];
+
+		(void)snprintf(path, sizeof(paths[0][0]), "%s%zu", name, i);
+		items[i] = ITEM(path, WIRE_ITEM_UNASKED);
+	}
+	if (name)
+		rig_batch(r, items, SHARED_FILES);
+	return peer;
+}
+
+static size_t take_what_came(int fd)
+{
+	static char buffer[64u << 10];
+	ssize_t n = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* The worker asks its newest session first. */
+static void bandwidth_is_shared_by_older_sessions_and_idle_ones(void **state)
+{
+	struct rig *r = *state;
+	autoclose int idle = -1, older = -1, newer = -1;
+	size_t older_n = 0, newer_n = 0, idle_n = 0;
+
+	for (size_t i = 0; i < SHARED_FILES; i++) {
+		autofree char *a = mem_printf("src/a%zu", i), *b = mem_printf("src/b%zu", i);
+
+		rig_fill(r, a, SHARED_BYTES);
+		rig_fill(r, b, SHARED_BYTES);
+	}
+	r->setup.options.timeout_s = 3; /* a sign of life each second */
+	r->setup.bwlimit_bytes = 1u << 20;
+	rig_start(r);
+	idle = connect_busy(r, NULL);
+	(void)take_what_came(idle); /* the greeting */
+	older = connect_busy(r, "a");
+	newer = connect_busy(r, "b");
+	while (newer_n < SHARED_FILES * SHARED_BYTES && (newer_n < 1u << 20 || !idle_n)) {
+		struct pollfd polled[] = {
+		        {.fd = idle, .events = POLLIN},
+		        {.fd = older, .events = POLLIN},
+		        {.fd = newer, .events = POLLIN},
+		};
+
+		assert_true(poll(polled, 3, -1) > 0);
+		idle_n += take_what_came(idle);
+		older_n += take_what_came(older);
+		newer_n += take_what_came(newer);
+		if (newer_n < SHARED_BYTES) /* as long as it had no output the older had all */
+			older_n = 0;
+	}
+	assert_true(older_n >= 512u << 10);
+	assert_true(idle_n > 0);
+}
+
 static void silent_peer_is_given_up_in_the_handshake(void **state)
 {
 	struct rig *r = *state;
@@ -394,6 +465,7 @@ int main(void)
 	        TEST(half_of_a_killed_server_is_ended_and_nothing_waits_for_it),
 	        TEST(behind_a_relay_only_time_ends_a_zombie),
 	        TEST(unknown_session_turns_the_batch_away),
+	        TEST(bandwidth_is_shared_by_older_sessions_and_idle_ones),
 	        TEST(silent_peer_is_given_up_in_the_handshake),
 	        TEST(garbage_in_the_handshake_is_a_protocol_trouble),
 	        TEST(hang_up_while_idle_ends_the_session),
