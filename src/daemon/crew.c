@@ -275,7 +275,6 @@ static void crew_setup(struct job *j)
 	const struct config_options *o = &j->config->options;
 	struct wire_setup m = {
 	        .bwlimit_bytes = o->bwlimit_bytes,
-	        .connect_timeout_s = (uint32_t)(o->connect_timeout_ns / NS_PER_S),
 	        .handshake_timeout_s = (uint32_t)(o->handshake_timeout_ns / NS_PER_S),
 	        .idle_timeout_s = (uint32_t)(o->timeout_ns / NS_PER_S),
 	        .cross_mounts = j->tree->config->cross_mounts,

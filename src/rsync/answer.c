@@ -47,7 +47,7 @@ void session_answer_begin(struct session *s, uint64_t expected_size)
 	token_begin(s->tokens, &s->out);
 	hasher_begin(s->file_hash);
 	if (t->sums.head.count)
-		s->delta = delta_new(&t->sums, s->seed, s->block_hash, s->o.inplace, s->tokens);
+		s->delta = delta_new(&t->sums, s->seed, s->block_hash, s->tokens);
 }
 
 bool session_answer_unasked(struct session *s, size_t index, uint64_t expected_size)

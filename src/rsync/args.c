@@ -90,9 +90,9 @@ static char *bundle(enum session_class class, const struct session_options *o)
 		buf_add_u8(&b, 'I');
 	if (class == SESSION_CHECKSUM)
 		buf_add_u8(&b, 'c');
-	if (is_compare(class) || (del && o->dry_run))
+	if (is_compare(class))
 		buf_add_u8(&b, 'n');
-	if (o->sparse && !o->inplace && !del)
+	if (o->sparse && !del)
 		buf_add_u8(&b, 'S');
 	if (o->compress && !del)
 		buf_add_u8(&b, 'z');
@@ -108,8 +108,6 @@ static void add_transfer_options(struct list *l, enum session_class class,
 {
 	if (o->compress) /* zlibx, understood since 3.1.1 and never negotiated */
 		add(l, mem_strdup("--new-compress"));
-	if (o->inplace)
-		add(l, mem_strdup("--inplace"));
 	if (o->usermap)
 		add(l, mem_printf("--usermap=%s", o->usermap));
 	if (o->groupmap)
@@ -126,8 +124,6 @@ static void add_transfer_options(struct list *l, enum session_class class,
 		add(l, mem_strdup("--remove-source-files"));
 	if (o->fsync)
 		add(l, mem_strdup("--fsync"));
-	if (o->bwlimit_kib)
-		add(l, mem_printf("--bwlimit=%u", o->bwlimit_kib));
 }
 
 /* With a slash behind it the target is a directory whatever the list holds, and a leading dash must

@@ -13,7 +13,6 @@ struct delta {
 	struct sum_seed seed;
 	struct hasher *hasher;
 	struct token_writer *out;
-	bool in_place;
 	bool tired; /* too much was looked at in vain: literals only */
 
 	uint32_t mask;  /* of the hash table */
@@ -25,7 +24,6 @@ struct delta {
 	size_t pos;
 	struct weak weak; /* of the block at pos */
 	bool weak_known;
-	uint64_t window_at; /* offset of window[0] in the content */
 	uint64_t fed, wasted, steps;
 };
 
@@ -35,7 +33,7 @@ static uint32_t bucket_of(const struct delta *d, uint32_t weak)
 }
 
 struct delta *delta_new(const struct sums *sums, struct sum_seed seed, struct hasher *hasher,
-                        bool in_place, struct token_writer *out)
+                        struct token_writer *out)
 {
 	struct delta *d = mem_alloc(sizeof(*d));
 	int32_t full = sums->head.count - (sums->head.remainder ? 1 : 0);
@@ -45,7 +43,6 @@ struct delta *delta_new(const struct sums *sums, struct sum_seed seed, struct ha
 	d->seed = seed;
 	d->hasher = hasher;
 	d->out = out;
-	d->in_place = in_place;
 	d->last = -2;
 	while (size < (uint32_t)sums->head.count && size < 1u << 26)
 		size *= 2;
@@ -74,12 +71,6 @@ void delta_free(struct delta *d)
 	free(d);
 }
 
-/* Whether block i may be copied to where the content stands now. */
-static bool may_copy(const struct delta *d, int32_t i, uint64_t at)
-{
-	return !d->in_place || (uint64_t)i * (uint64_t)d->sums->head.block >= at;
-}
-
 static bool same_strong(const struct delta *d, int32_t i, const unsigned char *sum)
 {
 	size_t n = (size_t)d->sums->head.strong;
@@ -90,15 +81,13 @@ static bool same_strong(const struct delta *d, int32_t i, const unsigned char *s
 /* The receiver's block that equals `block`, by weak and strong sum, or -1. */
 static int32_t find_block(struct delta *d, uint32_t weak, struct bytes block)
 {
-	uint64_t at = d->window_at + d->pos;
 	int32_t full = d->sums->head.count - (d->sums->head.remainder ? 1 : 0);
 	int32_t successor = d->last + 1;
 	unsigned char sum[SUM_BYTES_MAX];
 	bool summed = false;
 	int tries = 0;
 
-	if (successor > 0 && successor < full && d->sums->weak[successor] == weak &&
-	    may_copy(d, successor, at)) {
+	if (successor > 0 && successor < full && d->sums->weak[successor] == weak) {
 		hasher_block(d->hasher, d->seed, block, sum);
 		summed = true;
 		if (same_strong(d, successor, sum))
@@ -106,7 +95,7 @@ static int32_t find_block(struct delta *d, uint32_t weak, struct bytes block)
 	}
 	for (int32_t i = d->heads[bucket_of(d, weak)]; i >= 0 && tries < DELTA_CANDIDATES;
 	     i = d->nexts[i], tries++) {
-		if (d->sums->weak[i] != weak || !may_copy(d, i, at))
+		if (d->sums->weak[i] != weak)
 			continue;
 		if (!summed)
 			hasher_block(d->hasher, d->seed, block, sum);
@@ -127,7 +116,6 @@ static void flush(struct delta *d, size_t skip)
 {
 	token_literal(d->out, (struct bytes){d->window.p, d->pos});
 	buf_drop(&d->window, d->pos + skip);
-	d->window_at += d->pos + skip;
 	d->pos = 0;
 }
 
@@ -165,7 +153,6 @@ static void search(struct delta *d)
 		}
 	}
 	d->pos -= start;
-	d->window_at += start;
 	buf_drop(&d->window, start);
 }
 
@@ -194,8 +181,6 @@ static bool end_is_last_block(struct delta *d)
 		return false;
 	block = (struct bytes){d->window.p + d->window.n - n, n};
 	if (weak_value(weak_of(block)) != d->sums->weak[i])
-		return false;
-	if (!may_copy(d, i, d->window_at + d->window.n - n))
 		return false;
 	hasher_block(d->hasher, d->seed, block, sum);
 	return same_strong(d, i, sum);

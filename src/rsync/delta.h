@@ -15,10 +15,9 @@
 
 struct delta;
 
-/* `sums` (complete), `hasher` and `out` are borrowed until delta_free(). in_place: the receiver
- * overwrites its old copy, so a block may not be taken from before the place it goes to. */
+/* `sums` (complete), `hasher` and `out` are borrowed until delta_free(). */
 struct delta *delta_new(const struct sums *sums, struct sum_seed seed, struct hasher *hasher,
-                        bool in_place, struct token_writer *out);
+                        struct token_writer *out);
 void delta_free(struct delta *d);
 void delta_feed(struct delta *d, struct bytes slice);
 /* What is left goes out; the end token is the caller's. */

@@ -34,8 +34,7 @@ static enum done last_done(const struct session *s)
 
 static bool dry_run(const struct session *s)
 {
-	return s->class == SESSION_COMPARE || s->class == SESSION_CHECKSUM ||
-	       (s->class == SESSION_DELETE && s->o.dry_run);
+	return s->class == SESSION_COMPARE || s->class == SESSION_CHECKSUM;
 }
 
 void task_free(struct task *t)

@@ -36,13 +36,11 @@ enum session_class {
 /* What is kept: the job's `keep` set and options, the same for all its sessions. */
 struct session_options {
 	bool perms, owner, group, times, links, devices, hard_links, xattrs, acls;
-	bool numeric_ids, sparse, fsync, compress, inplace;
+	bool numeric_ids, sparse, fsync, compress;
 	bool no_ack, no_msgs, no_ns; /* session_leave_out() */
-	bool dry_run;       /* DELETE: nothing is deleted, EV_DELETED tells what would be */
 	bool extras;        /* COMPARE, CHECKSUM: EV_DELETED tells what lies in content directories
 	                     * and is not listed; nothing is deleted in these classes */
 	unsigned timeout_s; /* always sent; default 30 */
-	unsigned bwlimit_kib;
 	const char *usermap, *groupmap; /* values of --usermap, --groupmap; NULL: none */
 	unsigned min_digest; /* weakest auth digest accepted: 0 md4 1 md5 2 sha1 3 sha256 4 sha512;
 	                        default 1 */

@@ -75,7 +75,7 @@ static int finish(const struct cursor *c)
 	{                                                                                          \
 		&(o)->perms, &(o)->owner, &(o)->group, &(o)->times, &(o)->links, &(o)->devices,    \
 		        &(o)->hard_links, &(o)->xattrs, &(o)->acls, &(o)->numeric_ids,             \
-		        &(o)->sparse, &(o)->fsync, &(o)->compress, &(o)->inplace, &(o)->dry_run    \
+		        &(o)->sparse, &(o)->fsync, &(o)->compress                                  \
 	}
 
 static void put_options(struct buf *out, const struct session_options *o)
@@ -85,7 +85,6 @@ static void put_options(struct buf *out, const struct session_options *o)
 	for (size_t i = 0; i < ARRAY_LEN(switches); i++)
 		buf_add_u8(out, *switches[i]);
 	buf_add_le32(out, o->timeout_s);
-	buf_add_le32(out, o->bwlimit_kib);
 	put_string(out, o->usermap);
 	put_string(out, o->groupmap);
 	buf_add_le32(out, o->min_digest);
@@ -99,7 +98,6 @@ static void get_options(struct cursor *c, struct session_options *o)
 	for (size_t i = 0; i < ARRAY_LEN(switches); i++)
 		*switches[i] = get_bool(c);
 	o->timeout_s = cursor_le32(c);
-	o->bwlimit_kib = cursor_le32(c);
 	o->usermap = get_string(c);
 	o->groupmap = get_string(c);
 	o->min_digest = cursor_le32(c);
@@ -111,7 +109,6 @@ void wire_put_setup(struct buf *out, const struct wire_setup *m)
 	put_bytes(out, (struct bytes){m->job, strnlen(m->job, sizeof(m->job) - 1)});
 	put_options(out, &m->options);
 	buf_add_le64(out, m->bwlimit_bytes);
-	buf_add_le32(out, m->connect_timeout_s);
 	buf_add_le32(out, m->handshake_timeout_s);
 	buf_add_le32(out, m->idle_timeout_s);
 	buf_add_u8(out, m->cross_mounts);
@@ -139,7 +136,6 @@ int wire_get_setup(struct bytes payload, struct wire_setup *ret)
 		memcpy(ret->job, job.p, job.n);
 	get_options(&c, &ret->options);
 	ret->bwlimit_bytes = cursor_le64(&c);
-	ret->connect_timeout_s = cursor_le32(&c);
 	ret->handshake_timeout_s = cursor_le32(&c);
 	ret->idle_timeout_s = cursor_le32(&c);
 	ret->cross_mounts = get_bool(&c);

@@ -37,7 +37,7 @@ struct wire_setup {
 	uint64_t bwlimit_bytes; /* per second, all sessions of the job; 0: none */
 	/* Handshake: from the descriptor to WIRE_READY. Idle: the silence after which a running
 	 * batch is given up, at least the server's own time and a margin. 0: defaults. */
-	uint32_t connect_timeout_s, handshake_timeout_s, idle_timeout_s;
+	uint32_t handshake_timeout_s, idle_timeout_s;
 	bool cross_mounts;
 	bool sandbox;
 	/* chmod/chown mapping applied to list entries; a pair of zeros changes nothing */

@@ -554,7 +554,6 @@ static void begin(struct play *y, uint8_t how, uint8_t options)
 	                                                .timeout_s = 30,
 	                                                .min_digest = 1,
 	                                                .compress = options & 0x04,
-	                                                .inplace = options & 0x08,
 	                                                .protocol_max = y->protocol};
 	y->now_ns = NS_PER_S;
 	y->ndx = ndx_state_start();

@@ -113,7 +113,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	class = (enum session_class)(data[0] % SESSION_CLASSES);
 	kind = data[0] & 0x40 ? SESSION_DAEMON : SESSION_PIPE;
 	o.compress = data[0] & 0x20;
-	o.inplace = data[0] & 0x10;
 	o.protocol_max = 30 + data[1] % 3;
 	o.xattrs = o.acls = data[1] & 0x80;
 	step = 1 + data[1] / 3;

@@ -139,7 +139,7 @@ static void rebuild_deflated(struct bytes tokens, struct bytes old, const struct
 
 /* Sends `now` over `old` in slices and rebuilds it. Returns the bytes of tokens. */
 static size_t transfer(enum strong_id id, struct bytes old, struct bytes now, int32_t block,
-                       bool in_place, bool compress, size_t slice)
+                       bool compress, size_t slice)
 {
 	struct sums s = sums_of(id, old, block, strong_table[id].size < 8 ? 2 : 8);
 	struct token_writer *w = token_writer_new(compress);
@@ -153,7 +153,7 @@ static size_t transfer(enum strong_id id, struct bytes old, struct bytes now, in
 	mux_out_init(&o);
 	buf_init(&got, 64u << 20);
 	token_begin(w, &o);
-	d = delta_new(&s, seed, h, in_place, w);
+	d = delta_new(&s, seed, h, w);
 	while (rest.n) {
 		size_t part = slice < rest.n ? slice : rest.n;
 
@@ -225,8 +225,8 @@ static void random_edits_are_rebuilt(void **state)
 			old[k] = (char)(alike ? k % 3 : next_random());
 		memcpy(now, old, n);
 		m = edit(now, n, MAX);
-		(void)transfer(id, (struct bytes){old, n}, (struct bytes){now, m}, block,
-		               i % 7 == 0, i % 2, 1 + next_random() % 20000);
+		(void)transfer(id, (struct bytes){old, n}, (struct bytes){now, m}, block, i % 2,
+		               1 + next_random() % 20000);
 	}
 }
 
@@ -241,57 +241,12 @@ static void unchanged_content_is_all_blocks(void **state)
 	for (int id = 0; id < STRONG_IDS; id++) {
 		struct bytes all = {p, n};
 
-		assert_int_equal(transfer((enum strong_id)id, all, all, 1000, false, false, 262144),
+		assert_int_equal(transfer((enum strong_id)id, all, all, 1000, false, 262144),
 		                 4 * 1000 + 4);
-		assert_true(transfer((enum strong_id)id, all, all, 1000, false, true, 7777) < 10);
-		assert_int_equal(transfer((enum strong_id)id, all, all, 999, true, false, 262144),
+		assert_true(transfer((enum strong_id)id, all, all, 1000, true, 7777) < 10);
+		assert_int_equal(transfer((enum strong_id)id, all, all, 999, false, 262144),
 		                 4 * 1002 + 4);
 	}
-}
-
-static void in_place_never_copies_from_what_was_overwritten(void **state)
-{
-	enum { BLOCK = 100, N = 10 * BLOCK };
-	char old[N], now[N];
-	struct sums s;
-	struct bytes tokens;
-	struct cursor c;
-	struct mux_out o;
-	struct token_writer *w = token_writer_new(false);
-	struct hasher *h = hasher_new(STRONG_XXH3);
-	struct delta *d;
-	uint64_t at = 0;
-
-	(void)state;
-	for (size_t i = 0; i < N; i++)
-		old[i] = (char)next_random();
-	/* Moved to the right: every block would come from before its place. */
-	memset(now, 'n', BLOCK);
-	memcpy(now + BLOCK, old, N - BLOCK);
-	s = sums_of(STRONG_XXH3, (struct bytes){old, N}, BLOCK, 8);
-	mux_out_init(&o);
-	token_begin(w, &o);
-	d = delta_new(&s, seed, h, true, w);
-	delta_feed(d, (struct bytes){now, N});
-	delta_end(d);
-	token_end(w);
-	tokens = mux_out_pending(&o);
-	c = cursor_of(tokens);
-	for (int32_t n; (n = (int32_t)cursor_le32(&c)) != 0;) {
-		if (n > 0) {
-			cursor_take(&c, (size_t)n);
-			at += (uint64_t)n;
-		} else {
-			assert_true((uint64_t)(-(n + 1)) * BLOCK >= at);
-			at += BLOCK;
-		}
-	}
-	assert_int_equal(at, N);
-	delta_free(d);
-	sums_done(&s);
-	token_writer_free(w);
-	hasher_free(h);
-	mux_out_done(&o);
 }
 
 static void equal_weak_sums_do_not_make_it_quadratic(void **state)
@@ -312,7 +267,7 @@ static void equal_weak_sums_do_not_make_it_quadratic(void **state)
 	mux_out_init(&o);
 	buf_init(&got, 2 * n);
 	token_begin(w, &o);
-	d = delta_new(&s, seed, h, false, w);
+	d = delta_new(&s, seed, h, w);
 	for (size_t i = 0; i < n; i += 1u << 18)
 		delta_feed(d, (struct bytes){p + i, 1u << 18});
 	delta_end(d);
@@ -352,7 +307,7 @@ static void crowded_bucket_does_not_make_it_quadratic(void **state)
 	mux_out_init(&o);
 	buf_init(&got, 2 * n);
 	token_begin(w, &o);
-	d = delta_new(&s, seed, h, false, w);
+	d = delta_new(&s, seed, h, w);
 	delta_feed(d, (struct bytes){p, n});
 	delta_end(d);
 	token_end(w);
@@ -434,7 +389,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(random_edits_are_rebuilt),
 	        cmocka_unit_test(unchanged_content_is_all_blocks),
-	        cmocka_unit_test(in_place_never_copies_from_what_was_overwritten),
 	        cmocka_unit_test(equal_weak_sums_do_not_make_it_quadratic),
 	        cmocka_unit_test(crowded_bucket_does_not_make_it_quadratic),
 	        cmocka_unit_test(weak_sum_rolls_to_the_same_value),

@@ -321,27 +321,6 @@ static void two_thousand_names_go(void **state)
 	assert_true(talk_exists(t, "d/foreign"));
 }
 
-static void dry_run_tells_and_deletes_nothing(void **state)
-{
-	struct talk *t = *state;
-	struct session_options o = talk_options();
-	struct talk_file f[] = {content_dir("")};
-	struct session_risk risks[] = {risk("gone", false), risk("d", true), risk("d/x", false)};
-
-	o.dry_run = true;
-	talk_write(t, "gone", BYTES("x"));
-	talk_write(t, "stays", BYTES("x"));
-	make_dir(t, "d");
-	talk_write(t, "d/x", BYTES("x"));
-	delete_all(t, &o, f, 1, risks, ARRAY_LEN(risks));
-	assert_true(talk_exists(t, "gone"));
-	assert_true(talk_exists(t, "d/x"));
-	assert_true(talk_deleted(t, "gone"));
-	assert_true(talk_deleted(t, "d/"));
-	assert_true(talk_deleted(t, "d/x"));
-	assert_int_equal(t->deleted_n, 3);
-}
-
 static void broken_rules_are_refused_unsent(void **state)
 {
 	struct talk *t = *state;
@@ -486,8 +465,6 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(directory_goes_with_temporary_files_in_it,
 	                                        talk_make, talk_drop),
 	        cmocka_unit_test_setup_teardown(two_thousand_names_go, talk_make, talk_drop),
-	        cmocka_unit_test_setup_teardown(dry_run_tells_and_deletes_nothing, talk_make,
-	                                        talk_drop),
 	        cmocka_unit_test_setup_teardown(broken_rules_are_refused_unsent, talk_make,
 	                                        talk_drop),
 	        cmocka_unit_test(rules_are_always_closed),

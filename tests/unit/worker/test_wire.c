@@ -36,13 +36,11 @@ static void setup_round_trip_keeps_everything(void **state)
 	(void)state;
 	m.options = (struct session_options){.perms = true,
 	                                     .xattrs = true,
-	                                     .dry_run = true,
+	                                     .fsync = true,
 	                                     .timeout_s = 31,
-	                                     .bwlimit_kib = 7,
 	                                     .usermap = "*:nobody",
 	                                     .min_digest = 3,
 	                                     .protocol_max = 30};
-	m.connect_timeout_s = 1;
 	m.handshake_timeout_s = 2;
 	m.idle_timeout_s = 3;
 	m.cross_mounts = true;
@@ -54,10 +52,9 @@ static void setup_round_trip_keeps_everything(void **state)
 	wire_put_setup(&b, &m);
 	assert_int_equal(wire_get_setup(buf_bytes(&b), &got), 0);
 	assert_string_equal(got.job, "a b");
-	assert_true(got.options.perms && got.options.xattrs && got.options.dry_run);
-	assert_false(got.options.owner || got.options.inplace);
+	assert_true(got.options.perms && got.options.xattrs && got.options.fsync);
+	assert_false(got.options.owner || got.options.compress);
 	assert_int_equal(got.options.timeout_s, 31);
-	assert_int_equal(got.options.bwlimit_kib, 7);
 	assert_string_equal(got.options.usermap, "*:nobody");
 	assert_null(got.options.groupmap);
 	assert_int_equal(got.options.min_digest, 3);
