@@ -195,6 +195,7 @@ static enum trouble connect_trouble(struct bytes errors, int64_t status, enum se
 static void connect_explain(struct connect *c, struct bytes errors, int64_t status)
 {
 	struct wire_gone *m = &c->gone;
+	char option[sizeof(c->refused)];
 	enum session_fault fault;
 	struct buf text;
 
@@ -202,9 +203,13 @@ static void connect_explain(struct connect *c, struct bytes errors, int64_t stat
 		return;
 	/* A relay that has brought a word of the server's knows no more of its kind. */
 	if (!c->job->config->target.tls) {
-		fault = session_fault_of_text(errors, c->refused, sizeof(c->refused));
-		if (fault == SESSION_FAULT_REFUSED)
+		fault = session_fault_of_text(errors, option, sizeof(option));
+		/* One that refuses what it was not asked for gets no further without it. */
+		if (fault == SESSION_FAULT_REFUSED &&
+		    !(session_without(bytes_of(option)) & c->without)) {
+			memcpy(c->refused, option, sizeof(option));
 			m->refused_option = bytes_of(c->refused);
+		}
 		m->trouble =
 		        (uint8_t)connect_trouble(errors, status, fault, (enum trouble)m->trouble);
 	}

@@ -53,6 +53,7 @@ struct link *link_new(struct link_env *env, const struct wire_session *m, int fd
 	l->xattrs = options.xattrs;
 	l->acls = options.acls;
 	l->no_ack = options.no_ack;
+	l->without = m->without;
 	l->session = session_new((enum session_kind)m->kind, l->class, &options,
 	                         m->path ? m->path : "", l->pipe ? NULL : &login);
 	return l;
@@ -75,6 +76,14 @@ static void close_socket(struct link *l)
 	l->fd = -1;
 }
 
+/* A server that refuses what it was not asked for gets no further by leaving it out. */
+static struct bytes refused_option(const struct link *l)
+{
+	struct bytes option = bytes_of(session_refused_option(l->session));
+
+	return session_without(option) & l->without ? (struct bytes){0} : option;
+}
+
 static void say_gone(struct link *l, enum trouble trouble, struct bytes text, bool zombie_over)
 {
 	struct wire_gone gone = {
@@ -83,7 +92,7 @@ static void say_gone(struct link *l, enum trouble trouble, struct bytes text, bo
 	        .was_ready = l->was_ready,
 	        .zombie_over = zombie_over,
 	        .text = text,
-	        .refused_option = bytes_of(session_refused_option(l->session)),
+	        .refused_option = refused_option(l),
 	};
 	struct buf b;
 

@@ -53,6 +53,7 @@ struct link {
 	bool tcp, pipe, indirect, extras;
 	bool xattrs, acls; /* are listed */
 	bool no_ack;       /* only the end of the list confirms */
+	unsigned without;  /* enum session_without: was not asked for */
 	bool was_ready;
 	size_t written;    /* bytes of this round of the throttle */
 	bool write_broken; /* the peer reads no more; what it said before may still come */

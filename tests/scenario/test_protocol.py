@@ -157,6 +157,16 @@ def test_module_that_refuses_what_can_be_left_out(box):
         assert words in job["note"]
 
 
+def test_server_that_refuses_what_it_is_not_asked_for_is_left_alone(box):
+    src = box.dir("src")
+    wrapper = box.write(box.path("rsync-broken"), """#!/bin/sh
+echo "rsync: --no-msgs2stderr: unknown option" >&2
+exit 1
+""", mode=0o755)
+    ls = box.lockstep(src, [box.local()], sets=(f"rsync_path={wrapper}",))
+    ls.until_job(lambda job: job["trouble"] == "refused")
+
+
 def test_what_lay_there_is_compared_by_content_where_seconds_are_all_there_is(box):
     """Somebody copied it before, and it was written once more in the same second."""
     src, server = box.dir("src"), box.local()
