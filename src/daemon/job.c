@@ -11,6 +11,7 @@
 #include "daemon/runtime.h"
 
 #define SPARE_WAIT_NS (20 * NS_PER_MS)
+#define STAMP_AGO_S   1000000
 
 void job_log(struct job *j, int level, const char *id, const char *fmt, ...)
 {
@@ -325,6 +326,16 @@ static int job_open_ledger(struct job *j, unsigned *ret_found, struct err *err)
 	return 0;
 }
 
+/* Receivers before 3.2.0 let a time stand that is right to the second, with whatever their clock
+ * says beyond it, and would find another one afterwards: so none that a clock may show now.
+ * Generations grow slower than it goes. */
+static uint64_t first_generation(void)
+{
+	int64_t now_s = clock_wall_ns() / NS_PER_S;
+
+	return (uint64_t)(now_s > STAMP_AGO_S ? now_s - STAMP_AGO_S : now_s);
+}
+
 static void job_new_engine(struct job *j)
 {
 	const struct config_options *o = &j->config->options;
@@ -343,7 +354,7 @@ static void job_new_engine(struct job *j)
 	        .stamp = o->stamp,
 	        .keep_deleted = !o->delete,
 	        .trace = j->instance->config->log_level == LOG_DEBUG,
-	        .first_generation = (uint64_t)(clock_wall_ns() / NS_PER_S),
+	        .first_generation = first_generation(),
 	        .recents = j->recents,
 	        .seed = (uint32_t)(clock_boot_ns() ^ (int64_t)(uintptr_t)j),
 	};

@@ -33,7 +33,8 @@ struct engine_config {
 	int64_t racy_window_ns;  /* of the source's time stamps */
 	bool keep_deleted;       /* never delete at the target */
 	bool stamp;              /* keep and prove stamps; default true */
-	uint64_t first_generation; /* for a target without stamps: wall clock seconds */
+	uint64_t first_generation; /* for a target without stamps: wall clock seconds, but not the
+	                            * present ones */
 	bool trace;                /* an event (debug) for every result of an item */
 	uint32_t seed;             /* of the jitter */
 	/* Where names confirmed lately outlive the process (intents_open() in a directory of its

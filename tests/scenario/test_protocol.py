@@ -1,6 +1,7 @@
 """Each version of the protocol over each way to a target, compared exactly, and those too old refused by name."""
 
 import os
+import time
 
 import pytest
 from harness.daemon import command
@@ -176,6 +177,17 @@ def test_what_lay_there_is_compared_by_content_where_seconds_are_all_there_is(bo
     box.lockstep(src, [server], sets=(f"rsync_path={old_rsync(box, '3.0.9')}",)).settle()
     with open(server.path + "/f", "rb") as f:
         assert f.read() == b"new"
+
+
+def test_stamps_have_no_time_that_an_old_receiver_would_leave_as_it_is(box):
+    """Before 3.2.0 a time that is right to the second stays, and would then be taken for another stamp's."""
+    src, server = box.dir("src"), box.local()
+    box.write(src + "/f", b"x")
+    box.lockstep(src, [server]).settle()
+    stamps = os.listdir(server.path + "/.lockstep")
+    assert stamps
+    for name in stamps:
+        assert time.time() - os.stat(f"{server.path}/.lockstep/{name}").st_mtime > 86400
 
 
 def test_times_that_are_not_kept_tell_no_change_within_a_second(box):
