@@ -4,12 +4,13 @@
  * What is written is one empty file in the directory that is lockstep's own there.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/path.h"
 #include "daemon/check_talk.h"
+#include "daemon/connect.h"
 #include "daemon/connect_args.h"
 #include "daemon/daemon.h"
 
@@ -186,17 +187,16 @@ static int converse(const struct config_job *job, struct session_options *o, uns
 static int check_local(const struct config_job *job, struct err *err)
 {
 	const char *path = job->target.path;
-	autofree char *parent = mem_printf("%s/..", path);
-	struct stat st, up;
+	autoclose int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	if (stat(path, &st) < 0 && errno == ENOENT)
+	if (dir < 0 && errno == ENOENT)
 		return err_set(err, ENOENT, "%s does not exist. Create it or mount it",
 		               path_show(bytes_of(path)));
-	if (stat(path, &st) < 0 || stat(parent, &up) < 0)
-		return err_errno(err, errno, "cannot look at %s", path_show(bytes_of(path)));
-	if (!S_ISDIR(st.st_mode))
+	if (dir < 0 && errno == ENOTDIR)
 		return err_set(err, ENOTDIR, "%s is not a directory", path_show(bytes_of(path)));
-	if (job->options.require_mount && st.st_dev == up.st_dev && st.st_ino != up.st_ino)
+	if (dir < 0)
+		return err_errno(err, errno, "cannot look at %s", path_show(bytes_of(path)));
+	if (job->options.require_mount && !connect_is_mount(dir))
 		return err_set(err, ENOENT, "nothing is mounted on %s (require_mount = yes)",
 		               path_show(bytes_of(path)));
 	return 0;

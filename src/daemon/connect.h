@@ -56,6 +56,10 @@ void connect_handle_closed(struct connect *c);
 void connect_tcp(struct connect *c);
 void connect_ssh(struct connect *c);
 void connect_local(struct connect *c);
+/* Whether something is mounted on the directory, O_PATH will do. Linux 5.8 says it. Before, only
+ * the device tells: a bind mount within one file system looks like a plain directory, and a
+ * subvolume of btrfs like a mount. */
+bool connect_is_mount(int dir);
 void connect_tcp_cancel(struct connect *c);
 void connect_local_forget(struct job *j); /* it ends; what looks for it goes on alone */
 void connect_tls(struct connect *c);      /* c->fd is connected to the server */

@@ -121,16 +121,16 @@ static int place_pin(struct connect_place *p, const char *now)
 	return r;
 }
 
-/* Linux 5.8 says it. Before, only the device tells: a bind mount within one file system looks like
- * a plain directory, and a subvolume of btrfs like a mount. */
-static bool place_is_mount(int dir, bool by_device)
+bool connect_is_mount(int dir)
 {
 	struct statx stx;
+	struct stat st, up;
 
 	if (statx(dir, "", AT_EMPTY_PATH, 0, &stx) == 0 &&
 	    (stx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT))
 		return stx.stx_attributes & STATX_ATTR_MOUNT_ROOT;
-	return by_device;
+	return fstat(dir, &st) == 0 && fstatat(dir, "..", &up, 0) == 0 &&
+	       (st.st_dev != up.st_dev || st.st_ino == up.st_ino);
 }
 
 static void place_timer_closed(uv_handle_t *h)
@@ -149,16 +149,15 @@ static void place_look(void *arg)
 	struct connect *c = arg;
 	struct connect_place *p = &c->place;
 	autofree char *now = NULL;
-	struct stat st, up;
+	struct stat st;
 	struct statfs fs;
 
 	p->dir = open(p->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (p->dir < 0 || fstat(p->dir, &st) < 0 || fstatfs(p->dir, &fs) < 0 ||
-	    fstatat(p->dir, "..", &up, 0) < 0) {
+	if (p->dir < 0 || fstat(p->dir, &st) < 0 || fstatfs(p->dir, &fs) < 0) {
 		p->error = errno;
 		return;
 	}
-	p->is_mount = place_is_mount(p->dir, st.st_dev != up.st_dev || st.st_ino == up.st_ino);
+	p->is_mount = connect_is_mount(p->dir);
 	if (p->require_mount && !p->is_mount)
 		return; /* nor is it what is to be pinned */
 	now = place_identity(p, &st, &fs);

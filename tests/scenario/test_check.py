@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from harness import sandbox
 from harness.daemon import command
 
 EXIT_FAILURE = 1
@@ -86,6 +87,15 @@ def test_check_tells_a_missing_local_directory_and_does_not_make_it(box):
 
 def test_check_tells_that_nothing_is_mounted(box):
     fails(box, box.local(), "nothing is mounted", sets=("require_mount=yes",))
+
+
+@pytest.mark.sandbox
+def test_check_takes_a_bind_mount_for_a_mount_as_the_daemon_does(box):
+    real, copy = box.dir("real"), box.local()
+    sandbox.mount("--bind", real, copy.path)
+    done = check(box, copy, "require_mount=yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+
 
 
 def test_check_tells_a_refused_ssh_key(box):
