@@ -25,8 +25,12 @@ static bool whole_seconds_only(const struct engine *e)
 static bool flight_fooled(const struct engine *e, const struct belief *known, const struct mark *m,
                           const struct wire_result_item *r)
 {
+	const struct aged_path *due = aged_find(e->content_due, m->path);
+
 	if (m->action != MARK_QUICK || (r->flags & WIRE_DATA_SENT) || !S_ISREG(r->fp.mode))
 		return false;
+	if (due && due->doubt)
+		return !(r->flags & WIRE_WAS_NEW);
 	if (whole_seconds_only(e) && known->state != LEDGER_CONFIRMED)
 		return !(r->flags & WIRE_WAS_NEW);
 	if (!(known->state & LEDGER_CONFIRMED) || known->fp.size != r->fp.size)

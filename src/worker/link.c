@@ -81,7 +81,9 @@ static struct bytes refused_option(const struct link *l)
 {
 	struct bytes option = bytes_of(session_refused_option(l->session));
 
-	return session_without(option) & l->without ? (struct bytes){0} : option;
+	if (session_without(option) & l->without)
+		return (struct bytes){0};
+	return option;
 }
 
 static void say_gone(struct link *l, enum trouble trouble, struct bytes text, bool zombie_over)

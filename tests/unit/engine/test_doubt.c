@@ -148,6 +148,26 @@ static void directory_that_rode_along_is_looked_at_after_a_restart(void **state)
 }
 
 /* The target is compared with what is here; what is kept there is not, and may be lost. */
+/* What arrived then may have been an earlier content of the same size and time. */
+static void file_without_an_answer_that_passes_the_quick_check_is_compared(void **state)
+{
+	struct rig *r = *state;
+	struct rig_batch *list;
+
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	rig_done(r, rig_find(r, "a"), TROUBLE_PROTOCOL, true);
+	rig_wait(r, 2 * RIG_SECOND);
+	list = rig_find(r, "a");
+	assert_non_null(list);
+	assert_int_equal(list->class, SESSION_QUICK);
+	assert_int_equal(rig_report(r, list, "a", WIRE_ACKED), 0);
+	rig_done(r, list, TROUBLE_NONE, false);
+	rig_wait(r, RIG_SECOND);
+	list = rig_find(r, "a");
+	assert_non_null(list);
+	assert_int_equal(list->class, SESSION_CONTENT);
+}
+
 static void kept_name_that_was_not_compared_is_sent_should_it_come_back(void **state)
 {
 	struct rig *r = *state;
@@ -181,6 +201,7 @@ int main(void)
 	        TEST(directory_that_a_broken_list_may_have_made_is_deleted, rig_make),
 	        TEST(file_that_is_listed_as_a_directory_is_intended, rig_make),
 	        TEST(content_is_due_when_a_name_without_an_answer_left_and_is_back, rig_make),
+	        TEST(file_without_an_answer_that_passes_the_quick_check_is_compared, rig_make),
 	        TEST(directory_that_rode_along_is_looked_at_after_a_restart, rig_make),
 	        TEST(kept_name_that_was_not_compared_is_sent_should_it_come_back, setup_keeping),
 	};
