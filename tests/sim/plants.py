@@ -14,7 +14,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
-SEEDS = 10000
+SEEDS = 40000
 STEPS = 2000
 FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-O1", "-w", "-DLOCKSTEP_VERSION=\"plants\""]
 FOLDERS = ["base", "core", "ledger", "engine"]
