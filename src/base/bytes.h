@@ -29,6 +29,10 @@ static inline bool bytes_equal(struct bytes a, struct bytes b)
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 bool bytes_starts(struct bytes a, struct bytes prefix);
+static inline struct bytes bytes_without_newline(struct bytes a)
+{
+	return (struct bytes){a.p, a.n - (a.n && a.p[a.n - 1] == '\n')};
+}
 /* memcmp order, the shorter first. */
 int bytes_compare(struct bytes a, struct bytes b);
 

@@ -20,8 +20,9 @@ static bool whole_seconds_only(const struct engine *e)
 
 /* The receiver's quick check saw the size and time that the target was known to have, and sent
  * nothing; but the source's ctime says that the file was written since: its time was put back
- * between look and list. Or the times differ by less than the receiver can tell; what it has may
- * then also be what somebody else left there, or what arrived without our being told. */
+ * between look and list. Or an earlier content of that size and time may have arrived without our
+ * being told. Or the times differ by less than the receiver can tell; then what it has may also be
+ * what somebody else left there. */
 static bool flight_fooled(const struct engine *e, const struct belief *known, const struct mark *m,
                           const struct wire_result_item *r)
 {

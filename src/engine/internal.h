@@ -3,10 +3,13 @@
  *
  *     supply.c   sessions: open ahead of need, idle, busy, retired
  *     flight.c   one batch under way: encoding, intents, reports
- *     stamp.c    the stamps that ride with it
+ *     context.c  the ancestors that ride along in its list
+ *     stamp.c    the stamps that ride behind its marks
  *     confirm.c  what an acknowledgement does to the ledger
- *     look.c     what the look thread is asked for
- *     trust.c    stamps, contradictions, compare
+ *     group.c    the names of one inode, which go together
+ *     look.c     what the look thread is asked for, and for what
+ *     aged.c     sets of paths with the age of the mark they came from
+ *     trust.c    what stamps prove, contradictions, compare
  *     zombie.c   paths that a given-up session may still write
  *     sweep.c    temporary files that a receiver left behind
  *     failure.c  items that failed by themselves, and their retry times

@@ -140,27 +140,20 @@ static int take_exit(struct session *s, struct bytes payload)
 	return -s->error.code;
 }
 
-static struct bytes without_newline(struct bytes text)
-{
-	if (text.n && text.p[text.n - 1] == '\n')
-		text.n--;
-	return text;
-}
-
 int messages_take(struct session *s, unsigned code, struct bytes payload)
 {
 	if (code != MUX_NOOP && code != MUX_SUCCESS && code != MUX_DELETED && too_many_texts(s))
 		return session_breach(s, "words without end");
 	switch (code) {
 	case MUX_ERROR_XFER:
-		return take_error(s, without_newline(payload), SESSION_ERROR_XFER);
+		return take_error(s, bytes_without_newline(payload), SESSION_ERROR_XFER);
 	case MUX_ERROR:
-		return take_error(s, without_newline(payload), SESSION_ERROR);
+		return take_error(s, bytes_without_newline(payload), SESSION_ERROR);
 	case MUX_WARNING:
-		add_message(s, without_newline(payload), SESSION_WARNING);
+		add_message(s, bytes_without_newline(payload), SESSION_WARNING);
 		return 0;
 	case MUX_INFO:
-		add_message(s, without_newline(payload), SESSION_INFO);
+		add_message(s, bytes_without_newline(payload), SESSION_INFO);
 		return 0;
 	case MUX_IO_ERROR:
 		/* What it stands for was said in words as well. */

@@ -169,13 +169,7 @@ struct session_entry {
 	const struct session_acl *acl, *default_acl;
 };
 
-/* An entry of type IFDIR with an empty path is the target's root: its attributes are set. With
- * DELETE all entries are directories, and each risk's parent is one of them with content_dir set,
- * or another risk. Only READY. Entries in any order,
- * no duplicates, each one's parent included ("" not needed): the session sorts; later calls and
- * events use the CALLER's indexes. `rules` (DELETE): paths at risk, `dir` says directory;
- * encoded as "R /path" and closed by "P *" always; with `extras` they are paths that are no extras,
- * nor is anything below. Copies what it needs. -EINVAL for a violated rule (nothing was sent). */
+/* One of session_list()'s rules. */
 struct session_risk {
 	struct bytes path;
 	bool dir;
@@ -195,6 +189,13 @@ struct session_id_name {
 };
 void session_set_names(struct session *s, const struct session_id_name *users, size_t nusers,
                        const struct session_id_name *groups, size_t ngroups);
+/* An entry of type IFDIR with an empty path is the target's root: its attributes are set. With
+ * DELETE all entries are directories, and each risk's parent is one of them with content_dir set,
+ * or another risk. Only READY. Entries in any order, no duplicates, each one's parent included
+ * ("" not needed): the session sorts; later calls and events use the CALLER's indexes. `rules`
+ * (DELETE): paths at risk, `dir` says directory; encoded as "R /path" and closed by "P *" always;
+ * with `extras` they are paths that are no extras, nor is anything below. Copies what it needs.
+ * -EINVAL for a violated rule (nothing was sent). */
 int session_list(struct session *s, const struct session_entry *entries, size_t n,
                  const struct session_risk *rules, size_t nrules, struct err *err);
 /* Why a session with these options would refuse a list for the sake of what the file system said of

@@ -191,19 +191,12 @@ static void add_acl(struct blame *b, struct cargo *c, struct bytes text)
 		add_candidate(b, c, (struct bytes){open + 1, (size_t)(end - open - 1)});
 }
 
-static struct bytes without_newline(struct bytes text)
-{
-	if (text.n && text.p[text.n - 1] == '\n')
-		text.n--;
-	return text;
-}
-
 void blame_find(struct blame *ret, struct cargo *c, struct bytes text)
 {
 	struct buf plain;
 
 	*ret = (struct blame){.n = 0};
-	text = without_newline(text);
+	text = bytes_without_newline(text);
 	add_quoted(ret, c, text);
 	add_trailing(ret, c, text);
 	add_acl(ret, c, text);
@@ -281,7 +274,7 @@ struct part *blame_kept(struct cargo *c, struct bytes text)
 	struct buf plain;
 	struct part *part;
 
-	text = without_newline(text);
+	text = bytes_without_newline(text);
 	if (!bytes_starts(text, words))
 		return NULL;
 	text = from(text, words.n);

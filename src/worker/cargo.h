@@ -43,7 +43,7 @@ struct part {
 	bool kept;       /* deletion: reported as not empty */
 	bool blocked;    /* an error names it that also concerns what lies below */
 	bool incomplete; /* an attribute did not arrive: not done, whatever confirms it */
-	uint16_t iflags; /* compare: all item flags so far */
+	uint16_t iflags; /* all item flags so far */
 	uint64_t group;  /* hard-link group, 0: none */
 	bool hashed;     /* digest is that of the content that was sent last */
 	unsigned char digest[REPEATS_DIGEST_BYTES];

@@ -21,7 +21,7 @@ void verdict_extra(struct cargo *c, struct bytes path, bool is_dir);
 /* True: an error that is not only about attributes. `ret`: what it names, maybe nothing. */
 bool verdict_message(struct cargo *c, enum session_level level, struct bytes text,
                      struct blame *ret);
-/* The second DONE: settles everything but files that may still be repeated or confirmed. */
+/* The last DONE: settles everything but files that may still be repeated or confirmed. */
 void verdict_phase(struct cargo *c);
 /* The goodbye is complete: settles these, too. */
 void verdict_closed(struct cargo *c);

@@ -123,7 +123,7 @@ bool wire_result_is_context(enum wire_result result);
 
 enum wire_result_flag {
 	WIRE_RACY = 1,
-	WIRE_WAS_NEW = 2 /* the receiver did not have the name */,
+	WIRE_WAS_NEW = 2, /* the receiver did not have the name */
 	WIRE_DATA_SENT = 4
 };
 

@@ -139,6 +139,16 @@ int rig_make_stamped(void **state)
 	return 0;
 }
 
+int rig_make_keeping(void **state)
+{
+	struct rig *r = rig_new();
+
+	r->config.keep_deleted = true;
+	rig_start(r);
+	*state = r;
+	return 0;
+}
+
 int rig_drop(void **state)
 {
 	rig_free(*state);

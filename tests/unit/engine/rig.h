@@ -54,6 +54,8 @@ struct rig {
 int rig_make(void **state);
 /* The same with stamps. */
 int rig_make_stamped(void **state);
+/* The same with delete = no. */
+int rig_make_keeping(void **state);
 int rig_drop(void **state);
 
 /* The config may be changed between the two. */

@@ -8,16 +8,6 @@
 #include <string.h>
 #include "rig.h"
 
-static int setup_keeping(void **state)
-{
-	struct rig *r = rig_new();
-
-	r->config.keep_deleted = true;
-	rig_start(r);
-	*state = r;
-	return 0;
-}
-
 static void hold_at_target(struct rig *r, const char *path, unsigned flags)
 {
 	rig_put(r, path, MARK_QUICK, flags | MARK_FRESH);
@@ -203,7 +193,7 @@ int main(void)
 	        TEST(content_is_due_when_a_name_without_an_answer_left_and_is_back, rig_make),
 	        TEST(file_without_an_answer_that_passes_the_quick_check_is_compared, rig_make),
 	        TEST(directory_that_rode_along_is_looked_at_after_a_restart, rig_make),
-	        TEST(kept_name_that_was_not_compared_is_sent_should_it_come_back, setup_keeping),
+	        TEST(kept_name_that_was_not_compared_is_sent_should_it_come_back, rig_make_keeping),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

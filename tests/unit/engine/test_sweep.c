@@ -10,16 +10,6 @@
 
 #define SWEPT (WIRE_ITEM_TEMPS | WIRE_ITEM_SPARE)
 
-static int setup_keeping(void **state)
-{
-	struct rig *r = rig_new();
-
-	r->config.keep_deleted = true;
-	rig_start(r);
-	*state = r;
-	return 0;
-}
-
 static void hold_at_target(struct rig *r, const char *path, unsigned flags)
 {
 	rig_put(r, path, MARK_QUICK, MARK_FRESH | flags);
@@ -363,7 +353,7 @@ int main(void)
 	        TEST(name_of_what_is_no_directory_does_not_wait_for_what_was_below_it, rig_make),
 	        TEST(sweep_that_breaks_off_is_tried_again, rig_make),
 	        TEST(sweep_that_fails_is_given_up_in_the_end, rig_make),
-	        TEST(job_that_deletes_nothing_sweeps_nothing, setup_keeping),
+	        TEST(job_that_deletes_nothing_sweeps_nothing, rig_make_keeping),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

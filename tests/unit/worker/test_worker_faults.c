@@ -107,9 +107,9 @@ static void foreign_directory_in_the_way_fails_only_the_file(void **state)
 	assert_true(rig_exists(r, "dst/a/foreign"));
 }
 
-static void receiver_killed_in_mid_file_leaves_unknown(void **state)
+/* Leaves the receiver in the middle of a file: its temporary one is there. */
+static void carry_big(struct rig *r)
 {
-	struct rig *r = *state;
 	autoclose int watch = -1;
 
 	r->setup.bwlimit_bytes = 1u << 20;
@@ -118,7 +118,14 @@ static void receiver_killed_in_mid_file_leaves_unknown(void **state)
 	rig_connect(r, SESSION_QUICK);
 	watch = rig_watch(r, "dst");
 	rig_batch(r, (struct wire_item[]){ITEM("big", 0)}, 1);
-	rig_wait_event(watch); /* its temporary file */
+	rig_wait_event(watch);
+}
+
+static void receiver_killed_in_mid_file_leaves_unknown(void **state)
+{
+	struct rig *r = *state;
+
+	carry_big(r);
 	rig_signal_server(r, SIGKILL);
 	rig_wait_done(r);
 	assert_result(r, 0, WIRE_UNKNOWN);
@@ -158,37 +165,24 @@ static void cancelled_batch_of_a_stalled_receiver_becomes_a_zombie(void **state)
 static void half_of_a_killed_server_is_ended_and_nothing_waits_for_it(void **state)
 {
 	struct rig *r = *state;
-	autoclose int watch = -1;
 
-	r->setup.bwlimit_bytes = 1u << 20;
-	rig_fill(r, "src/big", 64u << 20);
-	rig_start(r);
-	rig_connect(r, SESSION_QUICK);
-	watch = rig_watch(r, "dst");
-	rig_batch(r, (struct wire_item[]){ITEM("big", 0)}, 1);
-	rig_wait_event(watch);
+	carry_big(r);
 	assert_int_equal(kill(r->server, SIGKILL), 0);
 	rig_send_id(r, WIRE_KILLED, r->session);
 	rig_wait_done(r);
 	assert_result(r, 0, WIRE_UNKNOWN);
 	assert_gone(r, TROUBLE_PROTOCOL);
-	assert_true(r->done.zombie == r->gone.zombie_over);
+	/* Its end may have come before our word for it. */
+	assert_int_equal(r->gone.zombie_over, r->done.zombie);
 }
 
 static void behind_a_relay_only_time_ends_a_zombie(void **state)
 {
 	struct rig *r = *state;
-	autoclose int watch = -1;
 
 	r->setup.options.timeout_s = 1;
-	r->setup.bwlimit_bytes = 1u << 20;
 	r->remote_exit = true;
-	rig_fill(r, "src/big", 64u << 20);
-	rig_start(r);
-	rig_connect(r, SESSION_QUICK);
-	watch = rig_watch(r, "dst");
-	rig_batch(r, (struct wire_item[]){ITEM("big", 0)}, 1);
-	rig_wait_event(watch);
+	carry_big(r);
 	rig_signal_server(r, SIGKILL);
 	rig_wait_done(r);
 	assert_result(r, 0, WIRE_UNKNOWN);
