@@ -192,6 +192,17 @@ static bool frame_open(struct source *s, struct crawl *c, const struct todo *tod
 	return true;
 }
 
+/* A directory in the one at hand. Who found it there first may have looked for one job alone. */
+static void push_found(struct source *s, struct crawl *c, uint32_t node, bool fresh)
+{
+	uint32_t jobs = c->frame.todo.jobs;
+
+	if (!c->frame.todo.deep && !fresh)
+		jobs &= ~dirtab_seen(s->dirs, node);
+	if (jobs)
+		crawl_push(c, node, jobs, true);
+}
+
 static void examine(struct source *s, struct crawl *c, struct listed *e)
 {
 	struct frame *f = &c->frame;
@@ -236,8 +247,8 @@ static void examine(struct source *s, struct crawl *c, struct listed *e)
 			return;
 		if (rc != 0)
 			look_failed(s, f->view.node, rc);
-		else if (f->todo.deep || fresh)
-			crawl_push(c, node, f->todo.jobs, true);
+		else
+			push_found(s, c, node, fresh);
 	} else {
 		unread_forget(s, buf_bytes(&s->path));
 		park_limbo(s, dirtab_child(s->dirs, f->view.node, name));

@@ -215,9 +215,11 @@ static int look_dir(struct source *s, struct view *v, struct bytes name, struct 
 		look_failed(s, v->node, rc);
 		return 0; /* its own attributes are known all the same */
 	}
+	/* Who found it here first may have looked for one job alone. Of an exchange the second name
+	 * hears last that something has left. */
 	if (fresh)
 		jobs = look->jobs;
-	else if (look->bits & (BACKLOG_CREATED | BACKLOG_MOVED))
+	else if (look->bits & (BACKLOG_CREATED | BACKLOG_MOVED | BACKLOG_GONE))
 		jobs = look->jobs & ~dirtab_seen(s->dirs, node);
 	else if ((look->bits & BACKLOG_META) && dirtab_unread(s->dirs, node))
 		jobs = look->jobs;
