@@ -137,6 +137,8 @@ void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wir
 		return;
 	}
 	if (flight_fooled(e, &f->known[item], m, r)) {
+		if (r->fp.nlink > 1)
+			group_doubt(e, f, m, &r->fp, now_ns);
 		flight_back(e, f, i, MARK_CONTENT, r->fp.nlink > 1, now_ns);
 		return;
 	}

@@ -300,6 +300,7 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 			pathset_hurry(e->set, m.path, now_ns);
 		pathset_put(e->set, &m, now_ns);
 	}
+	group_catch_up(e, marks, n, now_ns);
 }
 
 void engine_worker_died(struct engine *e, struct bytes why, int64_t now_ns)

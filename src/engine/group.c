@@ -77,6 +77,80 @@ void group_join(struct engine *e, const struct belief *known, const struct mark 
 	buf_done(&names.paths);
 }
 
+/* The device is that of the name, or else of the root: a tree is on one file system, as a rule. */
+static void group_read_of(struct engine *e, struct group_names *names, const struct mark *m)
+{
+	struct belief b;
+
+	ledger_get(e->ledger, m->path, &b);
+	if (!(b.state & LEDGER_CONFIRMED))
+		ledger_get(e->ledger, (struct bytes){0}, &b);
+	group_read(e, names, b.fp.dev, m->link);
+}
+
+void group_doubt(struct engine *e, const struct flight *f, const struct mark *m,
+                 const struct fingerprint *fp, int64_t now_ns)
+{
+	struct group_names names;
+
+	for (size_t i = 0; i < batch_count(f->batch); i++) {
+		const struct mark *other = batch_mark(f->batch, i);
+
+		if (other != m && other->link == fp->ino)
+			engine_put_look(e, other->path, m->born, m->since_ns, true, now_ns);
+	}
+	group_read(e, &names, fp->dev, fp->ino);
+	for (struct cursor c = cursor_of(buf_bytes(&names.paths)); cursor_left(&c);) {
+		struct bytes path = group_next(&c);
+
+		if (!bytes_equal(path, m->path) && !group_waits(e, path))
+			engine_put_look(e, path, m->born, m->since_ns, true, now_ns);
+	}
+	buf_done(&names.paths);
+}
+
+static void group_catch_up_one(struct engine *e, const struct mark *m, int64_t now_ns)
+{
+	struct mark joint = {.action = m->action,
+	                     .born = m->born,
+	                     .since_ns = m->since_ns,
+	                     .size = m->size,
+	                     .link = m->link};
+	struct group_names names;
+
+	group_read_of(e, &names, m);
+	for (struct cursor c = cursor_of(buf_bytes(&names.paths)); cursor_left(&c);) {
+		struct belief b;
+
+		joint.path = group_next(&c);
+		if (pathset_has(e->set, joint.path) || group_waits(e, joint.path))
+			continue;
+		ledger_get(e->ledger, joint.path, &b);
+		if ((b.state & LEDGER_CONFIRMED) && b.fp.ctime_ns != m->ctime_ns)
+			pathset_put(e->set, &joint, now_ns);
+	}
+	buf_done(&names.paths);
+}
+
+void group_catch_up(struct engine *e, const struct mark *marks, size_t n, int64_t now_ns)
+{
+	const struct mark *last = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct mark *m = &marks[i];
+
+		if (!m->link || !m->ctime_ns || (m->flags & MARK_IF_PENDING) ||
+		    (m->action != MARK_QUICK && m->action != MARK_CONTENT))
+			continue;
+		/* A look marks the names of a group one after the other. */
+		if (last && last->link == m->link && last->ctime_ns == m->ctime_ns &&
+		    last->action >= m->action)
+			continue;
+		group_catch_up_one(e, m, now_ns);
+		last = m;
+	}
+}
+
 static bool group_is_look(const struct mark *mark, bool in_flight, void *arg)
 {
 	(void)in_flight;
@@ -101,14 +175,10 @@ static void group_complete(struct engine *e, const struct mark *m, int64_t now_n
 	struct mark joint = {
 	        .action = MARK_META, .born = m->born, .since_ns = m->since_ns, .link = m->link};
 	struct group_names names;
-	struct belief b;
 	int64_t at_ns;
 
 	*ret_ns = INT64_MIN;
-	ledger_get(e->ledger, m->path, &b);
-	if (!(b.state & LEDGER_CONFIRMED)) /* a tree is on one file system, as a rule */
-		ledger_get(e->ledger, (struct bytes){0}, &b);
-	group_read(e, &names, b.fp.dev, m->link);
+	group_read_of(e, &names, m);
 	for (struct cursor c = cursor_of(buf_bytes(&names.paths)); cursor_left(&c);) {
 		joint.path = group_next(&c);
 		if (pathset_has(e->set, joint.path)) {

@@ -306,6 +306,13 @@ void group_join(struct engine *e, const struct belief *known, const struct mark 
 /* What is about to be sent without a name that the target has for the same inode goes back, and
  * that name is marked: it was confirmed after the look. */
 void group_hold_parts(struct engine *e, struct batch *batch, int64_t now_ns);
+/* The content under this name was not compared: under the others it is due as well, whatever
+ * becomes of this one. */
+void group_doubt(struct engine *e, const struct flight *f, const struct mark *m,
+                 const struct fingerprint *fp, int64_t now_ns);
+/* After the marks of a letter were put: names that were confirmed since the look that made them
+ * were listed before it, and do not know what it saw; the name that does may leave. */
+void group_catch_up(struct engine *e, const struct mark *marks, size_t n, int64_t now_ns);
 
 /* stamp.c */
 /* An item for the stamp of a generation: to be written, or only proven. buf_done() the path. */

@@ -113,6 +113,95 @@ static void link_whose_time_was_put_back_is_sent_again_with_its_content(void **s
 	assert_int_equal(rig_find_look(r, "b")->action, MARK_CONTENT);
 }
 
+static void put_link(struct rig *r, const char *path, enum mark_action action, unsigned flags,
+                     const struct fingerprint *seen)
+{
+	struct mark m = {.path = bytes_of(path),
+	                 .action = action,
+	                 .flags = flags,
+	                 .born = 1,
+	                 .since_ns = r->now_ns,
+	                 .link = seen->ino,
+	                 .ino = seen->ino,
+	                 .ctime_ns = seen->ctime_ns};
+
+	engine_marks(r->engine, &m, 1, r->now_ns);
+}
+
+static bool goes_with_its_content(struct rig *r, const char *path)
+{
+	struct rig_look *l;
+
+	rig_run(r);
+	l = rig_find_look(r, path);
+	return l ? l->action == MARK_CONTENT
+	         : rig_find(r, path) && rig_find(r, path)->class == SESSION_CONTENT;
+}
+
+/* What was compared under no name is due under all that are there, also when the one that told of
+ * it leaves before it can be looked at. */
+static void link_is_due_when_the_name_whose_time_was_put_back_leaves(void **state)
+{
+	const char *const order[][2] = {{"a", "b"}, {"b", "a"}};
+	struct fingerprint fp = {.mode = S_IFREG | 0644, .nlink = 1, .ino = 77, .size = 3};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		void *made;
+		struct rig *r;
+		struct rig_batch *list;
+
+		rig_make(&made);
+		r = made;
+		fp.ctime_ns = 1;
+		ledger_confirm(r->ledger, BYTES("b"), &fp);
+		fp.nlink = 2;
+		fp.ctime_ns = 5;
+		put_link(r, "b", MARK_QUICK, 0, &fp);
+		put_link(r, "a", MARK_QUICK, MARK_FRESH, &fp);
+		rig_run(r);
+		list = rig_find(r, "b");
+		assert_ptr_equal(list, rig_find(r, "a"));
+		rig_put(r, "b", MARK_DELETE, 0);
+		rig_report_fp(r, list, order[i][0], &fp);
+		rig_run(r);
+		rig_report_fp(r, list, order[i][1], &fp);
+		rig_done(r, list, TROUBLE_NONE, false);
+		rig_put(r, "b", MARK_DELETE, 0); /* the look's answer */
+		assert_true(goes_with_its_content(r, "a"));
+		rig_drop(&made);
+	}
+}
+
+/* Its answer came between the look that saw it written and the mark that was made of it. */
+static void link_confirmed_meanwhile_is_due_when_the_name_that_was_written_leaves(void **state)
+{
+	struct rig *r = *state;
+	struct fingerprint fp = {
+	        .mode = S_IFREG | 0644, .nlink = 2, .ino = 77, .size = 3, .ctime_ns = 1};
+
+	ledger_confirm(r->ledger, BYTES("a"), &fp);
+	ledger_confirm(r->ledger, BYTES("b"), &fp);
+	fp.ctime_ns = 5;
+	put_link(r, "b", MARK_CONTENT, 0, &fp);
+	rig_put(r, "b", MARK_DELETE, 0);
+	assert_true(goes_with_its_content(r, "a"));
+}
+
+/* It was listed when it had been written. */
+static void link_that_is_as_it_was_seen_is_not_sent_again(void **state)
+{
+	struct rig *r = *state;
+	struct fingerprint fp = {
+	        .mode = S_IFREG | 0644, .nlink = 2, .ino = 77, .size = 3, .ctime_ns = 5};
+
+	ledger_confirm(r->ledger, BYTES("a"), &fp);
+	put_link(r, "b", MARK_CONTENT, MARK_FRESH, &fp);
+	rig_put(r, "b", MARK_DELETE, 0);
+	assert_false(goes_with_its_content(r, "a"));
+	assert_null(rig_find(r, "a"));
+}
+
 /* Sends `path` once, as it was known and with another time; whether it goes again, as content. */
 static bool is_sent_again(struct rig *r, const char *path, const int64_t times[2])
 {
@@ -226,6 +315,9 @@ int main(void)
 	        TEST(link_that_is_back_before_its_deletion_is_joined_with_the_others),
 	        TEST(name_of_an_inode_waits_while_another_is_looked_at),
 	        TEST(link_whose_time_was_put_back_is_sent_again_with_its_content),
+	        cmocka_unit_test(link_is_due_when_the_name_whose_time_was_put_back_leaves),
+	        TEST(link_confirmed_meanwhile_is_due_when_the_name_that_was_written_leaves),
+	        TEST(link_that_is_as_it_was_seen_is_not_sent_again),
 	        TEST(rewritten_within_a_second_is_sent_again_where_seconds_are_all_there_is),
 	        TEST(quick_check_in_whole_seconds_is_not_believed),
 	        TEST(names_of_an_inode_are_asked_for_once_a_list),
