@@ -433,6 +433,7 @@ void job_run(struct job *j, int root_fd)
 		j->compared = engine_compared(j->engine);
 		verify_count_extras(j);
 	}
+	verify_go_on(j);
 	deadline = engine_deadline(j->engine);
 	if (deadline == INT64_MAX) {
 		(void)uv_timer_stop(&j->timer);

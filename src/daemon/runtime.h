@@ -251,8 +251,10 @@ static inline bool verify_owns(uint64_t number)
 /* Takes `body`, to which the differences are added. */
 void verify_begin(struct instance *in, struct control_reply *reply, json_t *body, bool checksum,
                   struct job **jobs, size_t n);
-/* Counts the extras of one job, without a client. */
+/* Counts the extras of one job, without a client, while little is pending for it. */
 void verify_count_extras(struct job *j);
+/* After engine_run(): it may be less. */
+void verify_go_on(struct job *j);
 void verify_timed_out(struct instance *in, struct control_reply *reply);
 void verify_forget(struct instance *in, struct control_reply *reply);
 void verify_forget_job(struct job *j);

@@ -16,8 +16,10 @@
 #include "daemon/verify_walk.h"
 
 #define TRIES_MAX 3 /* of one batch whose session had ended before it came */
+/* Beyond so many marks a count that nobody waits for gives way: each batch is judged beside all. */
+#define MARKS_FEW 1000
 
-enum part_state { PART_OPENING, PART_ROOT, PART_ASKED, PART_OVER };
+enum part_state { PART_WAITING, PART_OPENING, PART_ROOT, PART_ASKED, PART_OVER };
 
 /* One job of one client. */
 struct verify_part {
@@ -186,11 +188,22 @@ static void part_confirm(struct verify_part *p)
 		part_over(p, "");
 }
 
+/* Changes go first where nobody waits for the answer. */
+static bool part_gives_way(const struct verify_part *p)
+{
+	return !p->verify->reply && engine_left(p->job->engine) > MARKS_FEW;
+}
+
 static void part_next(struct verify_part *p)
 {
 	p->tries = 0;
 	if (p->confirming) {
 		part_over(p, "");
+		return;
+	}
+	p->count = 0;
+	if (part_gives_way(p)) {
+		p->state = PART_WAITING;
 		return;
 	}
 	p->count = verify_walk_next(p->walk, &p->items);
@@ -287,6 +300,25 @@ void verify_count_extras(struct job *j)
 		}
 	}
 	verify_begin(j->instance, NULL, NULL, false, &j, 1);
+}
+
+void verify_go_on(struct job *j)
+{
+	for (struct verify *v = j->instance->verifies, *next; v; v = next) {
+		next = v->next;
+		v->left++;
+		for (size_t i = 0; i < v->count; i++) {
+			struct verify_part *p = &v->parts[i];
+
+			if (p->job != j || p->state != PART_WAITING || part_gives_way(p))
+				continue;
+			if (p->count)
+				part_open(p);
+			else
+				part_next(p);
+		}
+		verify_let_go(v);
+	}
 }
 
 void verify_session_ready(struct job *j, const struct wire_ready *m)
@@ -454,6 +486,10 @@ int verify_batch_done(struct job *j, const struct wire_done *m)
 	if (!part_was_carried(p, m)) {
 		p->tries++;
 		part_open(p);
+		return 0;
+	}
+	if (part_gives_way(p)) { /* and is asked once more */
+		p->state = PART_WAITING;
 		return 0;
 	}
 	verify_found_note_marks(&p->found, j->engine);

@@ -119,6 +119,8 @@ enum engine_settled {
 };
 enum engine_settled engine_settled(struct engine *e, uint64_t born, int64_t now_ns);
 
+/* Marks that are pending or in flight. */
+size_t engine_left(const struct engine *e);
 /* Paused or held: nothing goes out until a person says so. */
 bool engine_idle(const struct engine *e);
 

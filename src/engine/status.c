@@ -89,6 +89,11 @@ void engine_status(struct engine *e, struct engine_status *ret, int64_t now_ns)
 	(void)snprintf(ret->text, sizeof(ret->text), "%s", e->held_why ? e->held_why : e->text);
 }
 
+size_t engine_left(const struct engine *e)
+{
+	return pathset_pending(e->set) + pathset_in_flight(e->set);
+}
+
 void engine_each_mark(struct engine *e,
                       bool (*fn)(const struct mark *mark, bool in_flight, void *arg), void *arg)
 {
