@@ -5,11 +5,13 @@ a password on loopback, tmpfs to tmpfs. Prints a Markdown table.
     W1  single 10 KB files on an idle system: from close until visible at the target
     W2  files of 10 to 100 KB by 8 writers into 20 directories
     W3  50,000 files of 1 to 4 KB in 2,000 new directories
+    W4  a file of 1 GiB, 1 MiB changed in its middle, and then 1 MB a second appended for 8 s before it is closed
     W5  rename of a directory of 10,000 files, 1 GB
     W6  restart on 100,000 directories and 1,000,000 files in sync, after some idle minutes
     W7  after some idle minutes; then one change in that tree
     W8  rm -rf of 50,000 files
     W9  10,000 rewrites of one file; 24 rewrites of the same size within one second
+    W10 W1's files through a line of 20 ms, there and back
     W11 W1's files beside a second target: one that never answers, one at 256 kbit/s with a big file before it
 
 A peer's time runs from the start of the work, the limit's is that of the rsync alone. `>` marks a time limit."""
@@ -31,7 +33,7 @@ from peers import PEERS, GaveUp, anonymous_mb, cpu_s, daemon, poll, proc, rsync,
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "scenario"))
 
 from harness import daemon as daemon_module  # noqa: E402
-from harness.net import BlackHole, Forwarder  # noqa: E402
+from harness.net import BlackHole, Forwarder, LongLine  # noqa: E402
 from harness.servers import Rsyncd  # noqa: E402
 
 
@@ -152,6 +154,24 @@ class Bench:
 
         self.each("W1", peers, metrics, body)
 
+    def w10(self, peers):
+        metrics = ["W10 latency through 20 ms p50 ms", "W10 latency through 20 ms p99 ms"]
+
+        def body(peer, src, server, put, home):
+            line, near = LongLine(server.port, 0.01), server.target
+            server.target = near.replace(str(server.port), str(line.port))
+            try:
+                self.begin(peer, src, server, home)
+                lags = self.lags_ms(peer, src, server)
+                put(metrics[0], statistics.median(lags))
+                put(metrics[1], quantile(lags, 0.99))
+                peer.stop()
+            finally:
+                server.target = near
+                line.stop()
+
+        self.each("W10", peers, metrics, body, base=1000)
+
     def lags_ms(self, peer, src, server):
         """Single files on an idle system: milliseconds from close until visible."""
         rng, lags, data = random.Random(1), [], os.urandom(10000)
@@ -241,6 +261,56 @@ class Bench:
                 put(metrics[1], self.costs(peer, server) - cpu)
 
         self.each("W3", peers, metrics, body, base=0)
+
+    def w4(self, peers):
+        metrics = ["W4 1 GiB, there after its close s", "W4 1 MiB changed in it, there after its close s",
+                   "W4 the change, MB sent", "W4 appended, MB there before the close", "W4 appended, there after the close s"]
+
+        def body(peer, src, server, put, home):
+            self.begin(peer, src, server, home)
+            there, size = server.path + "/big", self.scale(1 << 30, 1 << 22)
+            block = os.urandom(1 << 20)
+            put(metrics[0], self.close_to_there(peer, src, server, "wb", lambda f: (
+                [f.write(os.urandom(16) + block[16:]) for _ in range(size >> 20)])))
+            before = sent(peer, server)
+            put(metrics[1], self.close_to_there(peer, src, server, "r+b", lambda f: (f.seek(size // 2), f.write(block[::-1]))))
+            if peer.follows:
+                peer.settle(self.args.cap)
+            put(metrics[2], (sent(peer, server) - before) / 1e6)
+            seen = []
+
+            def append(f):
+                for _ in range(self.scale(800, 20)):
+                    f.write(block[:10000])
+                    f.flush()
+                    time.sleep(0.01)
+                seen.append((os.path.getsize(there) - size) / 1e6)
+
+            lag = self.close_to_there(peer, src, server, "ab", append)
+            if peer.follows:
+                put(metrics[3], seen[0])
+            put(metrics[4], lag)
+
+        self.each("W4", peers, metrics, body)
+
+    def close_to_there(self, peer, src, server, mode, change):
+        """Seconds from the close of a changed file until the target has its size and time."""
+        with open(src + "/big", mode) as f:
+            change(f)
+        start = time.perf_counter()
+        want = os.stat(src + "/big")
+        if not peer.follows:
+            rsync(src + "/big", server, "--sockopts=TCP_NODELAY")
+
+        def there():
+            try:
+                have = os.stat(server.path + "/big")
+            except FileNotFoundError:
+                return False
+            return (have.st_size, have.st_mtime_ns) == (want.st_size, want.st_mtime_ns)
+
+        poll(there, self.args.cap, 0.002)
+        return time.perf_counter() - start
 
     def w5(self, peers):
         metrics = ["W5 rename of a directory s", "W5 MB sent"]
@@ -438,8 +508,8 @@ def bring_up_to_date():
 
 
 def main():
-    rows = {"W1": Bench.w1, "W2": Bench.w2, "W3": Bench.w3, "W5": Bench.w5, "W6": Bench.w6, "W8": Bench.w8, "W9": Bench.w9,
-            "W11": Bench.w11}
+    rows = {"W1": Bench.w1, "W2": Bench.w2, "W3": Bench.w3, "W4": Bench.w4, "W5": Bench.w5, "W6": Bench.w6, "W8": Bench.w8,
+            "W9": Bench.w9, "W10": Bench.w10, "W11": Bench.w11}
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rows", default=",".join(rows), help="comma list; W7 comes with W6")
     p.add_argument("--peers", default=",".join(PEERS), help="comma list of " + ", ".join(PEERS))

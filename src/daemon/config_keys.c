@@ -90,9 +90,9 @@ const struct config_key config_keys[] = {
          .example = "2", .help = "Most sessions at work at the same time for a job."},
         {"warm_sessions", ANYWHERE, JOB(warm_sessions), .type = CONFIG_COUNT, .preset = "2",
          .min = 0, .max = 32, .example = "1",
-         .help = "Sessions opened ahead of need, so that a change costs one flight. 0: a session "
-                 "is "
-                 "opened when there is something to send."},
+         .help = "Sessions opened ahead of need, so that a change costs one flight. Over a long "
+                 "line, while changes come faster than sessions open, there are up to `lanes` of "
+                 "them. 0: a session is opened when there is something to send."},
         {"batch_files", ANYWHERE, JOB(batch_files), .type = CONFIG_COUNT, .preset = "1000",
          .min = 1, .max = 10000, .example = "200", .help = "Most entries in one batch."},
         {"batch_size", ANYWHERE, JOB(batch_bytes), .type = CONFIG_SIZE, .preset = "64M", .min = MIB,

@@ -143,6 +143,9 @@ struct engine {
 	int64_t last_need_ns; /* when a session was last used: idle ones retire behind it */
 	int64_t unseen_ns;    /* nobody can vouch for the target since then; 0: somebody does */
 	enum sight unseen;
+	int64_t open_ns; /* that a quick session takes to open, a mean; 0: not known yet */
+	size_t more;     /* idle sessions to be kept beyond config.warm */
+	int64_t more_ns; /* when that number changed */
 	int protocol;
 	bool whole_seconds; /* engine_set_whole_seconds() */
 

@@ -2,9 +2,11 @@
  * supply: sessions for one job, opened ahead of need.
  *
  * One attempt at a time: a stock daemon's listen backlog is 5, and a burst of connects stalls the
- * rest for a second. Idle sessions retire by age (a remounted module is only seen by a new one)
- * and, when nothing has needed them for long, without being replaced: an idle job ends with no
- * session.
+ * rest for a second. Over a long line an attempt takes several round trips: there it is two once
+ * a session is open, and one more is kept open for each change that found none.
+ *
+ * Idle sessions retire by age (a remounted module is only seen by a new one) and, when nothing has
+ * needed them for long, without being replaced: an idle job ends with no session.
  *
  * A session that stays open proves that the target's host did not go down meanwhile. So one is kept
  * for minutes after the last confirmation, and its successor is opened a minute before it goes;
@@ -17,6 +19,8 @@
 #define SESSION_AGE_NS (120 * NS_PER_S)
 #define IDLE_AFTER_NS  (300 * NS_PER_S)
 #define EXTRA_AFTER_NS (30 * NS_PER_S) /* classes that nothing has needed since */
+#define LONG_OPEN_NS   (NS_PER_S / 40) /* longer than any that is near takes on a calm machine */
+#define MORE_FOR_NS    (30 * NS_PER_S)
 #define OVERLAP_NS     (60 * NS_PER_S) /* a dead session shows by its keepalives within this */
 
 struct supply_session *supply_idle(struct engine *e, enum session_class class)
@@ -56,15 +60,52 @@ static size_t supply_of_class(const struct engine *e, enum session_class class, 
 	return n;
 }
 
-bool supply_connecting(const struct engine *e)
+static size_t supply_attempts(const struct engine *e)
 {
 	struct supply_session *s, *next;
+	size_t n = 0;
 
 	HASH_ITER (hh, e->sessions, s, next) {
-		if (s->state == SUPPLY_CONNECTING)
-			return true;
+		n += s->state == SUPPLY_CONNECTING;
 	}
-	return false;
+	return n;
+}
+
+bool supply_connecting(const struct engine *e)
+{
+	return supply_attempts(e) > 0;
+}
+
+static bool supply_is_far(const struct engine *e)
+{
+	return e->open_ns >= LONG_OPEN_NS;
+}
+
+/* Idle quick sessions to be kept. Where a change had to wait for one, one more, for a while. */
+static size_t supply_spares(struct engine *e, unsigned needed, int64_t now_ns)
+{
+	size_t most = e->lanes_now > e->config.warm ? e->lanes_now - e->config.warm : 0;
+	int64_t since_ns = now_ns - e->more_ns;
+
+	if (!e->config.warm || !supply_is_far(e)) {
+		e->more = 0;
+	} else if ((needed & 1u << SESSION_QUICK) && e->more < most &&
+	           (!e->more || since_ns > e->open_ns)) {
+		e->more++;
+		e->more_ns = now_ns;
+	} else if (e->more && since_ns > MORE_FOR_NS) {
+		e->more--;
+		e->more_ns = now_ns;
+	}
+	return e->config.warm + e->more;
+}
+
+/* A target of which nothing is open yet is not pressed. */
+static bool supply_waits_for_attempts(const struct engine *e)
+{
+	size_t most = supply_is_far(e) && supply_count(e, true) ? 2 : 1;
+
+	return supply_attempts(e) >= most;
 }
 
 static void supply_open(struct engine *e, enum session_class class, int64_t now_ns)
@@ -183,11 +224,12 @@ void supply_order(struct engine *e, unsigned needed, int64_t now_ns)
 {
 	static const enum session_class order[] = {SESSION_QUICK, SESSION_CONTENT, SESSION_DELETE};
 	bool recently = now_ns - e->last_need_ns < IDLE_AFTER_NS;
+	size_t spares = supply_spares(e, needed, now_ns);
 	size_t limit = e->lanes_now + (e->lanes_now > 1 ? e->config.warm : 0);
 
 	if (needed)
 		e->last_need_ns = now_ns;
-	if (supply_connecting(e) || !engine_can_send(e, now_ns))
+	if (supply_waits_for_attempts(e) || !engine_can_send(e, now_ns))
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
 		enum session_class class = order[i];
@@ -198,10 +240,10 @@ void supply_order(struct engine *e, unsigned needed, int64_t now_ns)
 			supply_open(e, class, now_ns);
 		return;
 	}
-	if (!recently || supply_of_class(e, SESSION_QUICK, false) >= e->config.warm ||
+	if (!recently || supply_of_class(e, SESSION_QUICK, false) >= spares ||
 	    supply_count(e, false) >= limit)
 		return;
-	if (supply_spare_waits(e, now_ns))
+	if (!e->more && supply_spare_waits(e, now_ns))
 		e->spare_ns = e->sent_ns + e->config.spare_wait_ns;
 	else
 		supply_open(e, SESSION_QUICK, now_ns);
@@ -315,6 +357,8 @@ void engine_session_ready(struct engine *e, const struct wire_ready *m, int64_t 
 
 	if (!s || s->state != SUPPLY_CONNECTING)
 		return;
+	if (s->class == SESSION_QUICK) /* follows what is new by a quarter */
+		e->open_ns += (now_ns - s->since_ns - e->open_ns) / (e->open_ns ? 4 : 1);
 	s->state = SUPPLY_IDLE;
 	s->since_ns = s->ready_ns = s->heard_ns = now_ns;
 	e->protocol = m->protocol;
