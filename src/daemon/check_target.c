@@ -160,9 +160,12 @@ static int converse(const struct config_job *job, struct session_options *o, uns
 	if (r == 0)
 		r = check_talk_login(&t, class, err);
 	if (r == 0 && first) {
-		(void)snprintf(line, sizeof(line), "%s (protocol %d%s)",
+		const char *packed = session_compress_name(session_compress(t.session));
+
+		(void)snprintf(line, sizeof(line), "%s (protocol %d%s%s%s)",
 		               job->target.kind == TARGET_LOCAL ? "answers" : "logged in",
-		               session_protocol(t.session), job->target.tls ? ", by TLS" : "");
+		               session_protocol(t.session), job->target.tls ? ", by TLS" : "",
+		               packed ? ", compressed by " : "", packed ? packed : "");
 		tell(out, line);
 	}
 	if (r == 0)

@@ -125,6 +125,7 @@ static void command_status(void *arg, const struct control_request *r, struct co
 			s->tree = t->config->name;
 			s->target = j->config->target_text;
 			s->extras = j->extras;
+			s->compress = session_compress_name((enum session_compress)j->compress);
 			s->sync_began_ns = j->sync_began_ns;
 			s->sync_total = t->progress.crawling ? 0 : t->progress.entries;
 			job_status(j, &s->engine);

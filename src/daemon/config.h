@@ -64,7 +64,8 @@ struct config_options {
 	uint64_t batch_files, batch_bytes;
 	int64_t timeout_ns, connect_timeout_ns, handshake_timeout_ns;
 	uint64_t bwlimit_bytes;
-	bool compress;
+	int compress; /* enum session_compress */
+	uint64_t compress_level;
 	unsigned keep; /* enum config_keep */
 	bool xattrs, acls;
 	bool numeric_ids;

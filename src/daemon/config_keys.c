@@ -12,6 +12,8 @@
 #define GIB    (1024 * MIB)
 
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
+/* In the order of enum session_compress. */
+static const char *const compressions[] = {"no", "yes", "zstd", "lz4", "zlibx", NULL};
 /* In the order of the bits of enum config_keep. */
 static const char *const keeps[] = {"mode", "owner", "group", "times", "links", "devices", NULL};
 
@@ -112,8 +114,17 @@ const struct config_key config_keys[] = {
         {"bwlimit", ANYWHERE, JOB(bwlimit_bytes), .type = CONFIG_SIZE, .preset = "0",
          .min = 8 * KIB, .max = 1024 * GIB, .example = "5M",
          .help = "Most bytes a second that a job sends, all its sessions together. 0: no limit."},
-        {"compress", ANYWHERE, JOB(compress), .type = CONFIG_BOOL, .preset = "no", .example = "yes",
-         .help = "Compress what is sent. Worth it on slow lines only."},
+        {"compress", ANYWHERE, JOB(compress), .type = CONFIG_ENUM, .words = compressions,
+         .preset = "no", .example = "yes",
+         .help = "Compress what is sent. yes: by the best method that the target has, too, zstd "
+                 "before lz4 before zlibx. A target that lacks the one that is named, or is older "
+                 "than rsync 3.2, gets zlibx; one older than 3.1.1, or that refuses it, all as it "
+                 "is; and status says so. Worth it on slow lines only."},
+        {"compress_level", ANYWHERE, JOB(compress_level), .type = CONFIG_COUNT, .preset = "0",
+         .min = 1, .max = 19, .example = "9",
+         .help = "How hard to compress: 1 is fastest, zlibx ends at 9, lz4 has no levels. From 10 "
+                 "on zstd takes tens of MiB for each session. 0: the method's own, 3 of zstd and 6 "
+                 "of zlibx."},
         {"keep", ANYWHERE, JOB(keep), .type = CONFIG_SET, .words = keeps,
          .preset = "mode,owner,group,times,links", .example = "mode,times",
          .help = "What is kept besides names, types and content, separated by commas: mode, owner, "

@@ -226,6 +226,20 @@ static int find_word(const struct config_key *key, const char *word, size_t n, s
 	return -EINVAL;
 }
 
+/* A choice that grew out of yes and no takes what they take. */
+static int find_choice(const struct config_key *key, const char *word, struct err *err)
+{
+	static const char *const plain[] = {"no", "yes"};
+	bool yes;
+
+	for (int i = 0; i < 2; i++)
+		if (!key->words[i] || strcmp(key->words[i], plain[i]) != 0)
+			return find_word(key, word, strlen(word), err);
+	if (config_parse_bool(word, &yes, NULL) == 0)
+		return yes;
+	return find_word(key, word, strlen(word), err);
+}
+
 static int parse_set(const struct config_key *key, const char *text, unsigned *ret, struct err *err)
 {
 	unsigned set = 0;
@@ -361,7 +375,7 @@ int config_value_parse(const struct config_key *key, const char *text, void *slo
 	case CONFIG_PATH:
 		return parse_path(text, slot, err);
 	case CONFIG_ENUM:
-		rc = find_word(key, text, strlen(text), err);
+		rc = find_choice(key, text, err);
 		if (rc >= 0)
 			*(int *)slot = rc;
 		return rc < 0 ? rc : 0;

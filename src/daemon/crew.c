@@ -172,6 +172,13 @@ static void crew_watch(uv_timer_t *t)
 		crew_watch_on(w);
 }
 
+static void crew_session_ready(struct job *j, const struct wire_ready *m, int64_t now)
+{
+	if (m->compress) /* those that delete have none */
+		j->compress = m->compress;
+	engine_session_ready(j->engine, m, now);
+}
+
 static int crew_take_frame(struct job *j, const struct frame *f)
 {
 	int64_t now = instance_now();
@@ -186,7 +193,7 @@ static int crew_take_frame(struct job *j, const struct frame *f)
 		if ((r = wire_get_ready(f->payload, &m)) == 0 && verify_owns(m.session))
 			verify_session_ready(j, &m);
 		else if (r == 0)
-			engine_session_ready(j->engine, &m, now);
+			crew_session_ready(j, &m, now);
 		return r;
 	}
 	case WIRE_SESSION_GONE: { /* the connector may know more about why */

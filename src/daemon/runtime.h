@@ -85,6 +85,7 @@ struct job {
 	struct session_options session_options;
 	char *usermap, *groupmap; /* of session_options */
 	unsigned without;         /* enum session_without: of those, what the target refuses */
+	uint8_t compress; /* enum session_compress: what a session settled on; NO: not known */
 	uint64_t options_hash;
 	unsigned foreign;   /* bits of LEDGER_FOUND_ROOT_CHANGED, _TARGET_CHANGED: held */
 	bool adopt_later;   /* the ledger takes the identity of the root when one is there */

@@ -167,6 +167,7 @@ static json_t *job_json(const struct status_job *job, const struct status_input 
 	put_count(j, "generation", e->generation);
 	put(j, "stamp_proven", json_boolean(e->stamp_proven));
 	put(j, "protocol", e->protocol ? json_integer(e->protocol) : json_null());
+	put(j, "compress", job->compress ? json_string(job->compress) : json_null());
 	put(j, "progress", progress_json(job, in->now_ns));
 	return j;
 }

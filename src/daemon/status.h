@@ -24,7 +24,8 @@ struct status_tree {
 struct status_job {
 	const char *name, *tree, *target;
 	struct engine_status engine;
-	uint64_t extras; /* UINT64_MAX: not counted yet */
+	uint64_t extras;      /* UINT64_MAX: not counted yet */
+	const char *compress; /* by what method; NULL: none, or not known yet */
 	/* First sync: when it began (CLOCK_BOOTTIME, 0: unknown), what was confirmed then, and the
 	 * entries it has to confirm altogether (0: not known yet, the crawl is still running). */
 	int64_t sync_began_ns;

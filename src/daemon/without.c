@@ -28,6 +28,8 @@ static const struct {
         {SESSION_WITHOUT_MSGS, "it needs no telling", NULL},
         {SESSION_WITHOUT_COMPRESS, "nothing is compressed",
          "nothing is compressed: the target refuses it"},
+        {SESSION_WITHOUT_CHOICE, "zlibx compresses, which all have since 3.1.1",
+         "compressed by zlibx: the target lacks the method, or is older than rsync 3.2"},
 };
 
 static bool asks_for(const struct job *j, enum session_without without)
@@ -46,7 +48,9 @@ static bool asks_for(const struct job *j, enum session_without without)
 	case SESSION_WITHOUT_MSGS:
 		return j->config->target.kind != TARGET_RSYNCD;
 	case SESSION_WITHOUT_COMPRESS:
-		return o->compress;
+		return o->compress != SESSION_COMPRESS_NO;
+	case SESSION_WITHOUT_CHOICE:
+		return o->compress != SESSION_COMPRESS_NO && o->compress != SESSION_COMPRESS_ZLIBX;
 	case SESSION_WITHOUT_ALL:
 		break;
 	}
@@ -77,6 +81,7 @@ bool without_leave_out(struct job *j, struct bytes option)
 	if (j->without & without)
 		return true;
 	j->without |= without;
+	j->compress = SESSION_COMPRESS_NO;
 	say(j, option, without);
 	if (without == SESSION_WITHOUT_NS)
 		engine_set_whole_seconds(j->engine);
@@ -95,12 +100,14 @@ void without_note(const struct job *j, char *text, size_t n)
 {
 	const unsigned both = SESSION_WITHOUT_XATTRS | SESSION_WITHOUT_ACLS;
 	bool together = (j->without & both) == both;
+	unsigned told = together ? both : 0;
 
+	if (j->without & SESSION_WITHOUT_COMPRESS)
+		told |= SESSION_WITHOUT_CHOICE;
 	if (together)
 		add(text, n, "extended attributes and ACLs are not kept: the target refuses them");
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-		if ((j->without & kinds[i].without) && kinds[i].note &&
-		    !(together && (kinds[i].without & both)))
+		if ((j->without & ~told & kinds[i].without) && kinds[i].note)
 			add(text, n, kinds[i].note);
 	}
 }

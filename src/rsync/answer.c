@@ -34,7 +34,7 @@ void session_answer_begin(struct session *s, uint64_t expected_size)
 		return;
 	s->begun = true;
 	if (!s->tokens) {
-		s->tokens = token_writer_new(s->o.compress);
+		s->tokens = token_writer_new(s->compress, s->o.compress_level);
 		s->file_hash = hasher_new(s->strong);
 		s->block_hash = hasher_new(s->strong);
 	}

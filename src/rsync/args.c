@@ -29,6 +29,7 @@ unsigned session_without(struct bytes option)
 	        {"no-msgs2stderr", SESSION_WITHOUT_MSGS},
 	        {"compress", SESSION_WITHOUT_COMPRESS},
 	        {"new-compress", SESSION_WITHOUT_COMPRESS},
+	        {"compress-choice", SESSION_WITHOUT_CHOICE},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(known); i++)
@@ -41,7 +42,10 @@ void session_leave_out(struct session_options *o, unsigned without)
 {
 	o->xattrs = o->xattrs && !(without & SESSION_WITHOUT_XATTRS);
 	o->acls = o->acls && !(without & SESSION_WITHOUT_ACLS);
-	o->compress = o->compress && !(without & SESSION_WITHOUT_COMPRESS);
+	if (o->compress && (without & SESSION_WITHOUT_CHOICE))
+		o->compress = SESSION_COMPRESS_ZLIBX;
+	if (without & SESSION_WITHOUT_COMPRESS)
+		o->compress = SESSION_COMPRESS_NO;
 	o->no_ack |= (without & SESSION_WITHOUT_ACKS) != 0;
 	o->no_ns |= (without & SESSION_WITHOUT_NS) != 0;
 	o->no_msgs |= (without & SESSION_WITHOUT_MSGS) != 0;
@@ -94,6 +98,7 @@ static char *bundle(enum session_class class, const struct session_options *o)
 		buf_add_u8(&b, 'n');
 	if (o->sparse && !del)
 		buf_add_u8(&b, 'S');
+	/* Refused, it keeps the server from reading what is behind it (setup.c). */
 	if (o->compress && !del)
 		buf_add_u8(&b, 'z');
 	/* What we understand, without "i": always one complete list. */
@@ -106,7 +111,7 @@ static char *bundle(enum session_class class, const struct session_options *o)
 static void add_transfer_options(struct list *l, enum session_class class,
                                  const struct session_options *o)
 {
-	if (o->compress) /* zlibx, understood since 3.1.1 and never negotiated */
+	if (o->compress == SESSION_COMPRESS_ZLIBX) /* since 3.1.1, and never negotiated */
 		add(l, mem_strdup("--new-compress"));
 	if (o->usermap)
 		add(l, mem_printf("--usermap=%s", o->usermap));

@@ -221,3 +221,18 @@ int codec_get_ndx(struct cursor *in, struct ndx_state *state, int32_t *ret)
 	*ret = negative ? -(int32_t)value : (int32_t)value;
 	return 0;
 }
+
+bool codec_names_hold(struct bytes names, struct bytes name)
+{
+	while (names.n) {
+		const char *blank = memchr(names.p, ' ', names.n);
+		size_t n = blank ? (size_t)(blank - names.p) : names.n;
+
+		if (bytes_equal((struct bytes){names.p, n}, name))
+			return true;
+		n += blank ? 1 : 0;
+		names.p += n;
+		names.n -= n;
+	}
+	return false;
+}

@@ -44,4 +44,7 @@ int codec_get_varlong(struct cursor *in, unsigned min, int64_t *ret);
 int codec_get_vstring(struct cursor *in, size_t max, struct bytes *ret);
 int codec_get_ndx(struct cursor *in, struct ndx_state *state, int32_t *ret);
 
+/* Whether `name` is one of these blank-separated ones. */
+bool codec_names_hold(struct bytes names, struct bytes name);
+
 #endif

@@ -13,11 +13,12 @@ static const struct phrase {
         {"chroot failed", SESSION_FAULT_MISSING}, {"module is read only", SESSION_FAULT_READONLY},
 };
 
-/* Of servers that were built without it. */
+/* Of servers that were built without it, or whose environment does not list it. */
 static const struct {
 	const char *start, *option;
 } without[] = {{"ACLs are not supported on this server", "acls"},
-               {"extended attributes are not supported on this server", "xattrs"}};
+               {"extended attributes are not supported on this server", "xattrs"},
+               {"Your --compress-choice value", "new-compress"}};
 
 /* Known words count only where a sentence of rsync's begins: a file name further in may be
  * anything. */

@@ -28,6 +28,7 @@ struct session *session_new(enum session_kind kind, enum session_class class,
 	s->kind = kind;
 	s->class = class;
 	copy_options(s, o);
+	s->compress = class == SESSION_DELETE ? SESSION_COMPRESS_NO : o->compress;
 	s->args = session_args(kind, class, o, path);
 	s->list_at = UINT64_MAX;
 	s->ndx_in = s->ndx_out = ndx_state_start();
@@ -297,6 +298,11 @@ size_t session_checksum_size(const struct session *s)
 const char *session_checksum_name(const struct session *s)
 {
 	return strong_table[s->strong].name;
+}
+
+enum session_compress session_compress(const struct session *s)
+{
+	return s->compress;
 }
 
 uint64_t session_bytes_out(const struct session *s)

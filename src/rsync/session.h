@@ -33,10 +33,24 @@ enum session_class {
 	SESSION_CLASSES
 };
 
+/* How content is compressed. */
+enum session_compress {
+	SESSION_COMPRESS_NO,
+	SESSION_COMPRESS_YES, /* by the first of these that the server has, too: */
+	SESSION_COMPRESS_ZSTD,
+	SESSION_COMPRESS_LZ4,
+	SESSION_COMPRESS_ZLIBX,
+	SESSION_COMPRESS_KINDS,
+};
+/* "zstd"; NULL for those that are none. */
+const char *session_compress_name(enum session_compress method);
+
 /* What is kept: the job's `keep` set and options, the same for all its sessions. */
 struct session_options {
 	bool perms, owner, group, times, links, devices, hard_links, xattrs, acls;
-	bool numeric_ids, sparse, fsync, compress;
+	bool numeric_ids, sparse, fsync;
+	enum session_compress compress;
+	unsigned compress_level;     /* 0: the method's own; more than it has: its highest */
 	bool no_ack, no_msgs, no_ns; /* session_leave_out() */
 	bool extras;        /* COMPARE, CHECKSUM: EV_DELETED tells what lies in content directories
 	                     * and is not listed; nothing is deleted in these classes */
@@ -56,8 +70,10 @@ enum session_without {
 	/* PIPE: --no-msgs2stderr, since 3.2.0. Those before send their errors in the stream
 	 * anyway; later ones would print them, where no item could claim them (I9). */
 	SESSION_WITHOUT_MSGS = 16,
-	SESSION_WITHOUT_COMPRESS = 32, /* --new-compress, since 3.1.1 */
-	SESSION_WITHOUT_ALL = 63,
+	SESSION_WITHOUT_COMPRESS = 32, /* --new-compress, since 3.1.1, or all compression */
+	/* The choice among several, since 3.2.0, or the one that was wished: it is zlibx then. */
+	SESSION_WITHOUT_CHOICE = 64,
+	SESSION_WITHOUT_ALL = 127,
 };
 /* What leaving a refused option out means; 0: it cannot be done without. */
 unsigned session_without(struct bytes option);
@@ -205,6 +221,8 @@ const char *session_entry_fault(const struct session_options *o, const struct se
 void session_quit(struct session *s);
 size_t session_checksum_size(const struct session *s); /* READY and later: file digest bytes */
 const char *session_checksum_name(const struct session *s);
+/* What was settled: NO, ZSTD, LZ4 or ZLIBX. */
+enum session_compress session_compress(const struct session *s);
 
 /* --- events --- */
 enum session_event_kind {

@@ -1,8 +1,8 @@
 /*
  * session_internal: the session as its own files see it. Each file owns one stretch of the
- * conversation: greeting.c (daemon's text lines), setup.c (version, flags, checksum, seed), list.c
- * (what we list), serve.c (requests, items, phases, goodbye), messages.c (what comes beside the
- * stream). session.c is the door.
+ * conversation: greeting.c (daemon's text lines), setup.c (version, flags, checksum, compression,
+ * seed), list.c (what we list), serve.c (requests, items, phases, goodbye), messages.c (what comes
+ * beside the stream). session.c is the door.
  */
 #ifndef RSYNC_SESSION_INTERNAL_H
 #define RSYNC_SESSION_INTERNAL_H
@@ -87,6 +87,7 @@ struct session {
 	uint32_t compat;
 	struct sum_seed seed;
 	enum strong_id strong;
+	enum session_compress compress; /* until the names are known what is wished */
 	unsigned peer_timeout_s;
 	uint64_t bytes_in;
 	uint64_t news; /* bytes and messages that are no keepalive */

@@ -1,10 +1,13 @@
-/* Version, compatibility flags, checksum names and seed: all that is settled before the list. */
+/* Version, compatibility flags, checksum, compression and seed: all that is settled before the
+ * list. */
 #include "rsync/session_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include "base/mem.h"
 #include "base/path.h"
 #include "rsync/fault.h"
+#include "rsync/packer.h"
 
 #define NAMES_MAX         255
 #define PLAUSIBLE_VERSION 40
@@ -53,10 +56,37 @@ static int take_late_refusal(struct session *s)
 	                    path_show(line));
 }
 
+/* What is compressed goes by a method that both choose from the names they exchange. */
+static bool chooses_method(const struct session *s)
+{
+	return s->compress != SESSION_COMPRESS_NO && s->compress != SESSION_COMPRESS_ZLIBX;
+}
+
+static int refuse_choice(struct session *s, const char *why)
+{
+	(void)snprintf(s->refused, sizeof(s->refused), "compress-choice");
+	return session_fail(s, SESSION_FAULT_REFUSED, EPROTONOSUPPORT,
+	                    "the server refuses --compress-choice: %s", why);
+}
+
+/* It exchanges no names. A daemon that is going to refuse one of our letters has read none of those
+ * behind it, and settles on less than it could: its refusal follows (2.4 of docs/PROTOCOL.md). */
+static int without_names(struct session *s)
+{
+	bool refuses =
+	        s->kind == SESSION_DAEMON && s->protocol >= 31 && !(s->compat & COMPAT_SAFE_LIST);
+
+	s->names_known = true;
+	if (chooses_method(s) && !refuses)
+		return refuse_choice(s, "it is older than rsync 3.2");
+	if (refuses)
+		s->compress = SESSION_COMPRESS_NO;
+	return 0;
+}
+
 static int take_flags(struct session *s, struct cursor *in)
 {
 	int rc = codec_get_varint(in, &s->compat);
-	struct buf names, b;
 
 	if (rc == -EAGAIN)
 		return rc;
@@ -66,38 +96,53 @@ static int take_flags(struct session *s, struct cursor *in)
 		return session_breach(s, "incremental recursion, which was not offered");
 	s->flags_known = true;
 	s->strong = STRONG_MD5;
-	if (!(s->compat & COMPAT_VARINT)) {
-		s->names_known = true;
-		return 0;
-	}
-	buf_init(&names, NAMES_MAX);
-	buf_init(&b, 2 * NAMES_MAX);
-	strong_names(&names);
-	codec_put_vstring(&b, buf_bytes(&names));
+	return s->compat & COMPAT_VARINT ? 0 : without_names(s);
+}
+
+static void put_name(struct session *s, const char *name)
+{
+	struct buf b;
+
+	buf_init(&b, NAMES_MAX);
+	codec_put_vstring(&b, bytes_of(name));
 	mux_out_data(&s->out, buf_bytes(&b));
-	buf_done(&names);
 	buf_done(&b);
+}
+
+/* Servers choose by our order or by their own, which their environment may change. So they get only
+ * the name that is chosen. It costs nothing: they tell all theirs before they read any. */
+static int choose(struct session *s, struct bytes sums, struct bytes methods)
+{
+	int id = strong_choose(sums);
+
+	if (id < 0)
+		return session_fail(s, SESSION_FAULT_REFUSED, EPROTONOSUPPORT,
+		                    "the server offers no checksum we know: %s", path_show(sums));
+	s->strong = (enum strong_id)id;
+	put_name(s, strong_table[id].name);
+	if (!chooses_method(s))
+		return 0;
+	s->compress = packer_choose(methods, s->compress);
+	if (s->compress == SESSION_COMPRESS_NO)
+		return refuse_choice(s, "it lacks the method");
+	put_name(s, session_compress_name(s->compress));
 	return 0;
 }
 
-/* Servers choose by our order or by their own; ours is the order of theirs, so that the first
- * common name is the same either way. */
 static int take_names(struct session *s, struct cursor *in)
 {
-	struct bytes names;
-	int rc = codec_get_vstring(in, NAMES_MAX, &names), id;
+	struct bytes sums, methods = {"", 0};
+	int rc = codec_get_vstring(in, NAMES_MAX, &sums);
 
+	if (rc == 0 && chooses_method(s))
+		rc = codec_get_vstring(in, NAMES_MAX, &methods);
 	if (rc == -EAGAIN)
 		return rc;
 	if (rc < 0)
-		return session_breach(s, "a checksum list that is too long");
-	id = strong_choose(names);
-	if (id < 0)
-		return session_fail(s, SESSION_FAULT_REFUSED, EPROTONOSUPPORT,
-		                    "the server offers no checksum we know: %s", path_show(names));
-	s->strong = (enum strong_id)id;
-	s->names_known = true;
-	return 0;
+		return session_breach(s, "a list of names that is too long");
+	rc = choose(s, sums, methods);
+	s->names_known = rc == 0;
+	return rc;
 }
 
 static int take_seed(struct session *s, struct cursor *in)

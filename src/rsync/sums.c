@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <xxhash.h>
 #include "base/mem.h"
+#include "rsync/codec.h"
 
 const struct strong strong_table[STRONG_IDS] = {
         [STRONG_XXH128] = {"xxh128", 16},
@@ -30,36 +31,12 @@ struct weak weak_of(struct bytes block)
 	return w;
 }
 
-static bool names_hold(struct bytes names, struct bytes name)
-{
-	while (names.n) {
-		const char *blank = memchr(names.p, ' ', names.n);
-		size_t n = blank ? (size_t)(blank - names.p) : names.n;
-
-		if (bytes_equal((struct bytes){names.p, n}, name))
-			return true;
-		n += blank ? 1 : 0;
-		names.p += n;
-		names.n -= n;
-	}
-	return false;
-}
-
 int strong_choose(struct bytes names)
 {
 	for (int i = 0; i < STRONG_IDS; i++)
-		if (names_hold(names, bytes_of(strong_table[i].name)))
+		if (codec_names_hold(names, bytes_of(strong_table[i].name)))
 			return i;
 	return -1;
-}
-
-void strong_names(struct buf *out)
-{
-	for (int i = 0; i < STRONG_IDS; i++) {
-		if (i)
-			buf_add_u8(out, ' ');
-		buf_add_bytes(out, bytes_of(strong_table[i].name));
-	}
 }
 
 struct hasher {

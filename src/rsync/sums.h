@@ -46,8 +46,6 @@ struct strong {
 extern const struct strong strong_table[STRONG_IDS];
 /* First of our order that is among the blank-separated names, or -1. */
 int strong_choose(struct bytes names);
-/* All our names in order, blank-separated. */
-void strong_names(struct buf *out);
 
 /* How block sums are seeded. */
 struct sum_seed {

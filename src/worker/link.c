@@ -297,6 +297,7 @@ static void become_ready(struct link *l, int64_t now_ns)
 	        .session = l->id,
 	        .protocol = session_protocol(l->session),
 	        .peer_timeout_s = session_peer_timeout_s(l->session),
+	        .compress = (uint8_t)session_compress(l->session),
 	};
 	struct buf b;
 

@@ -75,7 +75,7 @@ static int finish(const struct cursor *c)
 	{                                                                                          \
 		&(o)->perms, &(o)->owner, &(o)->group, &(o)->times, &(o)->links, &(o)->devices,    \
 		        &(o)->hard_links, &(o)->xattrs, &(o)->acls, &(o)->numeric_ids,             \
-		        &(o)->sparse, &(o)->fsync, &(o)->compress                                  \
+		        &(o)->sparse, &(o)->fsync                                                  \
 	}
 
 static void put_options(struct buf *out, const struct session_options *o)
@@ -84,6 +84,8 @@ static void put_options(struct buf *out, const struct session_options *o)
 
 	for (size_t i = 0; i < ARRAY_LEN(switches); i++)
 		buf_add_u8(out, *switches[i]);
+	buf_add_u8(out, (uint8_t)o->compress);
+	buf_add_le32(out, o->compress_level);
 	buf_add_le32(out, o->timeout_s);
 	put_string(out, o->usermap);
 	put_string(out, o->groupmap);
@@ -97,6 +99,8 @@ static void get_options(struct cursor *c, struct session_options *o)
 
 	for (size_t i = 0; i < ARRAY_LEN(switches); i++)
 		*switches[i] = get_bool(c);
+	o->compress = (enum session_compress)get_below(c, SESSION_COMPRESS_KINDS);
+	o->compress_level = cursor_le32(c);
 	o->timeout_s = cursor_le32(c);
 	o->usermap = get_string(c);
 	o->groupmap = get_string(c);
@@ -351,6 +355,7 @@ void wire_put_ready(struct buf *out, const struct wire_ready *m)
 	buf_add_le64(out, m->session);
 	buf_add_le32(out, (uint32_t)m->protocol);
 	buf_add_le32(out, m->peer_timeout_s);
+	buf_add_u8(out, m->compress);
 }
 
 int wire_get_ready(struct bytes payload, struct wire_ready *ret)
@@ -361,6 +366,7 @@ int wire_get_ready(struct bytes payload, struct wire_ready *ret)
 	ret->session = cursor_le64(&c);
 	ret->protocol = (int32_t)cursor_le32(&c);
 	ret->peer_timeout_s = cursor_le32(&c);
+	ret->compress = get_below(&c, SESSION_COMPRESS_KINDS);
 	return finish(&c);
 }
 

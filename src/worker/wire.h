@@ -147,6 +147,7 @@ struct wire_ready {
 	uint64_t session;
 	int32_t protocol;
 	uint32_t peer_timeout_s;
+	uint8_t compress; /* enum session_compress: what was settled */
 };
 struct wire_gone {
 	uint64_t session;

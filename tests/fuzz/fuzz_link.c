@@ -526,6 +526,10 @@ static void play_step(struct play *y)
 
 /* --- one play --- */
 
+/* All but the first are chosen from names. */
+static const enum session_compress compressions[] = {SESSION_COMPRESS_ZLIBX, SESSION_COMPRESS_ZSTD,
+                                                     SESSION_COMPRESS_LZ4, SESSION_COMPRESS_YES};
+
 static void begin(struct play *y, uint8_t how, uint8_t options)
 {
 	struct wire_session m = {
@@ -553,8 +557,9 @@ static void begin(struct play *y, uint8_t how, uint8_t options)
 	                                                .numeric_ids = true,
 	                                                .timeout_s = 30,
 	                                                .min_digest = 1,
-	                                                .compress = options & 0x04,
 	                                                .protocol_max = y->protocol};
+	if (options & 0x04)
+		y->env.setup.options.compress = compressions[options >> 6];
 	y->now_ns = NS_PER_S;
 	y->ndx = ndx_state_start();
 	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
@@ -574,7 +579,10 @@ static void begin(struct play *y, uint8_t how, uint8_t options)
 		say(y, BYTES("@RSYNCD: 32.0 sha512 md5\n@RSYNCD: AUTHREQD x\n@RSYNCD: OK\n"));
 	else
 		say(y, BYTES("\x20\0\0\0"));
-	say(y, BYTES("\x81\xfe\x0axxh128 md5\1\2\3\4"));
+	say(y, BYTES("\x81\xfe\x0axxh128 md5"));
+	if ((options & 0x04) && options >> 6 && y->class != SESSION_DELETE)
+		say(y, BYTES("\x0ezlibx lz4 zstd"));
+	say(y, BYTES("\1\2\3\4"));
 	y->witness.unsure = false;
 	check(y->carried);
 }

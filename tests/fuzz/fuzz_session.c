@@ -1,8 +1,9 @@
 /*
  * Any bytes from a peer, while the caller's side of the session is driven as a worker would.
  *
- * The first byte chooses class, kind and protocol, the second the size of the feeds, and by its
- * highest bit whether extended attributes and ACLs are listed. In the mode
+ * The first byte chooses class, kind and compression, the second protocol, the size of the feeds,
+ * by what method is compressed, and by its highest bit whether extended attributes and ACLs are
+ * listed. In the mode
  * "ready" the handshake is done honestly first, so that the rest of the input meets the framed
  * part.
  */
@@ -83,6 +84,13 @@ static void send_list(struct session *s, enum session_class class)
 	check(session_list(s, e, delete ? 1 : ARRAY_LEN(e), &risk, delete ? 1 : 0, &err) == 0);
 }
 
+/* Content goes by a method that is chosen from names. */
+static bool chooses(const struct session_options *o, enum session_class class)
+{
+	return o->compress != SESSION_COMPRESS_NO && o->compress != SESSION_COMPRESS_ZLIBX &&
+	       class != SESSION_DELETE;
+}
+
 /* Takes what there is; a fast network takes all output at once. */
 static void drive(struct session *s, enum session_class class)
 {
@@ -112,7 +120,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	class = (enum session_class)(data[0] % SESSION_CLASSES);
 	kind = data[0] & 0x40 ? SESSION_DAEMON : SESSION_PIPE;
-	o.compress = data[0] & 0x20;
+	if (data[0] & 0x20)
+		o.compress = SESSION_COMPRESS_YES + (data[1] >> 3) % 4;
 	o.protocol_max = 30 + data[1] % 3;
 	o.xattrs = o.acls = data[1] & 0x80;
 	step = 1 + data[1] / 3;
@@ -122,7 +131,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			session_feed(s, BYTES("@RSYNCD: 32.0 sha512 md5\n@RSYNCD: OK\n"));
 		else
 			session_feed(s, BYTES("\x20\0\0\0"));
-		session_feed(s, BYTES("\x81\xfe\x0axxh128 md5\1\2\3\4"));
+		session_feed(s, BYTES("\x81\xfe\x0axxh128 md5"));
+		if (chooses(&o, class))
+			session_feed(s, BYTES("\x0ezlibx lz4 zstd"));
+		session_feed(s, BYTES("\1\2\3\4"));
 		drive(s, class);
 	}
 	for (size_t at = 2; at < size; at += step) {

@@ -160,7 +160,10 @@ static void value_wrong_text_says_what_is_right(void **state)
 	assert_string_equal(complaint("bwlimit", "1K"), "too small: 8K to 1T, or 0");
 	assert_string_equal(complaint("bwlimit", "0"), "");
 	assert_string_equal(complaint("brake_percent", "101%"), "too large: 0 to 100");
-	assert_string_equal(complaint("compress", "maybe"), "\"maybe\": write yes or no");
+	assert_string_equal(complaint("sparse", "maybe"), "\"maybe\": write yes or no");
+	assert_string_equal(complaint("compress", "maybe"),
+	                    "\"maybe\" is none of no, yes, zstd, lz4, zlibx");
+	assert_string_equal(complaint("compress_level", "20"), "too large: 1 to 19, or 0");
 	assert_string_equal(complaint("keep", "mode,owners"),
 	                    "\"owners\" is none of mode, owner, group, times, links, devices");
 	assert_string_equal(complaint("log_level", "loud"),
@@ -170,6 +173,30 @@ static void value_wrong_text_says_what_is_right(void **state)
 	assert_string_equal(complaint("chmod", "rw"),
 	                    "\"rw\" is not understood; write D755, F644, u+rw, go-w, ...");
 	assert_string_equal(complaint("chown", ":"), "write USER, USER:GROUP or :GROUP");
+}
+
+static void compression_takes_words_for_yes_and_no_and_methods(void **state)
+{
+	static const struct {
+		const char *text, *shown;
+	} good[] = {{"no", "no"},     {"off", "no"},   {"0", "no"},
+	            {"yes", "yes"},   {"True", "yes"}, {"1", "yes"},
+	            {"zstd", "zstd"}, {"LZ4", "lz4"},  {"zlibx", "zlibx"}};
+	const struct config_key *key = config_key_find("compress");
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		struct buf shown;
+		int slot = -1;
+
+		assert_int_equal(config_value_parse(key, good[i].text, &slot, &err), 0);
+		buf_init(&shown, 64);
+		config_value_show(key, &slot, &shown);
+		assert_true(bytes_equal(buf_bytes(&shown), bytes_of(good[i].shown)));
+		buf_done(&shown);
+	}
+	assert_int_not_equal(complaint("log_level", "yes")[0], 0);
 }
 
 static void owner_names_and_numbers_are_told_apart(void **state)
@@ -252,6 +279,7 @@ int main(void)
 	        cmocka_unit_test(size_with_units_is_bytes),
 	        cmocka_unit_test(table_presets_and_examples_parse),
 	        cmocka_unit_test(value_wrong_text_says_what_is_right),
+	        cmocka_unit_test(compression_takes_words_for_yes_and_no_and_methods),
 	        cmocka_unit_test(owner_names_and_numbers_are_told_apart),
 	        cmocka_unit_test(mode_texts_change_permissions_as_chmod_does),
 	};

@@ -61,6 +61,7 @@ static void json_names_survive_and_times_are_iso(void **state)
 	assert_true(json_is_null(json_object_get(j, "trouble")));
 	assert_true(json_is_null(json_object_get(j, "retry_in_ms")));
 	assert_true(json_is_null(json_object_get(j, "progress")));
+	assert_true(json_is_null(json_object_get(j, "compress")));
 	assert_int_equal(json_integer_value(json_object_get(j, "extras")), 0);
 	json_decref(status);
 }

@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <zlib.h>
 #include "base/mem.h"
 #include "rsync/delta.h"
+#include "unpack.h"
 
 #define SEED 77
 
@@ -77,72 +77,12 @@ static size_t rebuild(struct bytes tokens, struct bytes old, const struct sum_he
 	return literal;
 }
 
-static void inflate_more(z_stream *z, struct bytes in, struct buf *out)
-{
-	z->next_in = (Bytef *)(uintptr_t)in.p;
-	z->avail_in = (uInt)in.n;
-	do {
-		char *p = buf_reserve(out, 65536);
-		int rc;
-
-		assert_non_null(p);
-		z->next_out = (Bytef *)p;
-		z->avail_out = 65536;
-		rc = inflate(z, Z_SYNC_FLUSH);
-		assert_true(rc == Z_OK || rc == Z_BUF_ERROR);
-		out->n += 65536 - z->avail_out;
-	} while (z->avail_out == 0);
-}
-
-/* The same for "zlibx" tokens. */
-static void rebuild_deflated(struct bytes tokens, struct bytes old, const struct sum_head *head,
-                             struct buf *out)
-{
-	struct cursor c = cursor_of(tokens);
-	int32_t block = 0, run;
-	z_stream z = {0};
-	bool inflated = false;
-	uint8_t flag;
-
-	assert_int_equal(inflateInit2(&z, -15), Z_OK);
-	while ((flag = cursor_u8(&c)) != 0) {
-		assert_false(c.bad);
-		if ((flag & 0xc0) == 0x40) {
-			size_t n = (size_t)(flag & 0x3f) << 8 | cursor_u8(&c);
-
-			inflate_more(&z, cursor_take(&c, n), out);
-			inflated = true;
-			continue;
-		}
-		if (inflated) /* the end of the flush, which does not travel */
-			inflate_more(&z, (struct bytes){"\0\0\xff\xff", 4}, out);
-		inflated = false;
-		if (flag & 0x80)
-			block += flag & 0x3f;
-		else
-			block = (int32_t)cursor_le32(&c);
-		run = (flag & 0xc0) == 0xc0 || flag == 0x21 ? cursor_le16(&c) : 0;
-		for (;; block++) {
-			size_t at = (size_t)block * (size_t)head->block;
-
-			assert_true(at < old.n);
-			buf_add(out, old.p + at,
-			        old.n - at < (size_t)head->block ? old.n - at
-			                                         : (size_t)head->block);
-			if (!run--)
-				break;
-		}
-	}
-	assert_int_equal(cursor_left(&c), 0);
-	inflateEnd(&z);
-}
-
 /* Sends `now` over `old` in slices and rebuilds it. Returns the bytes of tokens. */
 static size_t transfer(enum strong_id id, struct bytes old, struct bytes now, int32_t block,
-                       bool compress, size_t slice)
+                       enum session_compress method, size_t slice)
 {
 	struct sums s = sums_of(id, old, block, strong_table[id].size < 8 ? 2 : 8);
-	struct token_writer *w = token_writer_new(compress);
+	struct token_writer *w = token_writer_new(method, 0);
 	struct hasher *h = hasher_new(id);
 	struct mux_out o;
 	struct bytes rest = now;
@@ -164,10 +104,14 @@ static size_t transfer(enum strong_id id, struct bytes old, struct bytes now, in
 	delta_end(d);
 	token_end(w);
 	n = mux_out_pending(&o).n;
-	if (compress)
-		rebuild_deflated(mux_out_pending(&o), old, &s.head, &got);
-	else
+	if (method == SESSION_COMPRESS_NO) {
 		(void)rebuild(mux_out_pending(&o), old, &s.head, &got);
+	} else {
+		struct unpack *u = unpack_new(method);
+
+		unpack_file(u, mux_out_pending(&o), old, (size_t)block, &got);
+		unpack_free(u);
+	}
 	assert_int_equal(got.n, now.n);
 	assert_true(bytes_equal(buf_bytes(&got), now));
 	buf_done(&got);
@@ -208,6 +152,9 @@ static size_t edit(char *p, size_t n, size_t max)
 	return n;
 }
 
+static const enum session_compress methods[] = {SESSION_COMPRESS_NO, SESSION_COMPRESS_ZSTD,
+                                                SESSION_COMPRESS_LZ4, SESSION_COMPRESS_ZLIBX};
+
 static void random_edits_are_rebuilt(void **state)
 {
 	enum { MAX = 40000 };
@@ -225,7 +172,8 @@ static void random_edits_are_rebuilt(void **state)
 			old[k] = (char)(alike ? k % 3 : next_random());
 		memcpy(now, old, n);
 		m = edit(now, n, MAX);
-		(void)transfer(id, (struct bytes){old, n}, (struct bytes){now, m}, block, i % 2,
+		(void)transfer(id, (struct bytes){old, n}, (struct bytes){now, m}, block,
+		               methods[(i / STRONG_IDS) % (int)ARRAY_LEN(methods)],
 		               1 + next_random() % 20000);
 	}
 }
@@ -241,11 +189,15 @@ static void unchanged_content_is_all_blocks(void **state)
 	for (int id = 0; id < STRONG_IDS; id++) {
 		struct bytes all = {p, n};
 
-		assert_int_equal(transfer((enum strong_id)id, all, all, 1000, false, 262144),
-		                 4 * 1000 + 4);
-		assert_true(transfer((enum strong_id)id, all, all, 1000, true, 7777) < 10);
-		assert_int_equal(transfer((enum strong_id)id, all, all, 999, false, 262144),
-		                 4 * 1002 + 4);
+		assert_int_equal(
+		        transfer((enum strong_id)id, all, all, 1000, SESSION_COMPRESS_NO, 262144),
+		        4 * 1000 + 4);
+		for (size_t i = 1; i < ARRAY_LEN(methods); i++)
+			assert_true(transfer((enum strong_id)id, all, all, 1000, methods[i], 7777) <
+			            10);
+		assert_int_equal(
+		        transfer((enum strong_id)id, all, all, 999, SESSION_COMPRESS_NO, 262144),
+		        4 * 1002 + 4);
 	}
 }
 
@@ -255,7 +207,7 @@ static void equal_weak_sums_do_not_make_it_quadratic(void **state)
 	size_t n = 4u << 20;
 	autofree char *p = mem_alloc(n); /* zeros: weak sum 0 at every offset */
 	struct sum_head head = {COUNT, BLOCK, 16, 0};
-	struct token_writer *w = token_writer_new(false);
+	struct token_writer *w = token_writer_new(SESSION_COMPRESS_NO, 0);
 	struct hasher *h = hasher_new(STRONG_XXH128);
 	struct mux_out o;
 	struct delta *d;
@@ -290,7 +242,7 @@ static void crowded_bucket_does_not_make_it_quadratic(void **state)
 	size_t n = (256u << 10) + BLOCK;
 	autofree char *p = mem_alloc(n); /* zeros: weak sum 0, and the needle at the end */
 	struct sum_head head = {COUNT, BLOCK, 16, 0};
-	struct token_writer *w = token_writer_new(false);
+	struct token_writer *w = token_writer_new(SESSION_COMPRESS_NO, 0);
 	struct hasher *h = hasher_new(STRONG_XXH128);
 	struct mux_out o;
 	struct delta *d;

@@ -488,6 +488,8 @@ static void texts_are_classified(void **state)
 	        {"rsync: --no-msgs2stderr: unknown option\n", "no-msgs2stderr",
 	         SESSION_FAULT_REFUSED},
 	        {"rsync: --log-format=%i: unknown option\n", "log-format", SESSION_FAULT_REFUSED},
+	        {"Your --compress-choice value (zlibx) was refused by the server.\n",
+	         "new-compress", SESSION_FAULT_REFUSED},
 	        {"@ERROR: chroot failed\n", "", SESSION_FAULT_MISSING},
 	        {"ERROR: module is read only", "", SESSION_FAULT_READONLY},
 	        {"file \"module is read only\" vanished", "", SESSION_FAULT_NONE},
@@ -557,7 +559,8 @@ static void arguments_follow_the_class(void **state)
 	            "--numeric-ids --timeout=30 . ./-x/");
 	o.no_ns = o.no_ack = o.no_msgs = true;
 	o.timeout_s = 7;
-	o.compress = o.fsync = o.sparse = true;
+	o.fsync = o.sparse = true;
+	o.compress = SESSION_COMPRESS_ZLIBX;
 	assert_args(
 	        SESSION_PIPE, SESSION_QUICK, &o, "",
 	        "--server -logDtprRHSze.LsfxCIvu --new-compress --fsync --numeric-ids --timeout=7 "
@@ -566,6 +569,13 @@ static void arguments_follow_the_class(void **state)
 	        SESSION_DAEMON, SESSION_CHECKSUM, &o, "mod/",
 	        "--server -logDtprRHcnSze.LsfxCIvu --new-compress --log-format=%i --numeric-ids "
 	        "--timeout=7 . mod/");
+	for (o.compress = SESSION_COMPRESS_YES; o.compress < SESSION_COMPRESS_ZLIBX; o.compress++)
+		assert_args(SESSION_PIPE, SESSION_QUICK, &o, "",
+		            "--server -logDtprRHSze.LsfxCIvu --fsync --numeric-ids --timeout=7 "
+		            ". ./");
+	assert_args(SESSION_PIPE, SESSION_DELETE, &o, "",
+	            "--server -lDtrRe.LsfxCIvu --delete --log-format=%i --numeric-ids --timeout=7 "
+	            ". ./");
 }
 
 int main(void)

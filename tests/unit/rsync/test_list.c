@@ -167,7 +167,7 @@ static void talk_example(size_t step)
 	expect(s, BYTES("\x1f\0\0\0"));
 	give(s, BYTES("\x1f\0\0\0"), step);
 	give(s, BYTES("\x81\xfe\3md5\x01\2\3\4"), step);
-	expect(s, BYTES("\x15xxh128 xxh3 xxh64 md5"));
+	expect(s, BYTES("\3md5"));
 	assert_int_equal(session_state(s), SESSION_READY);
 	assert_string_equal(session_checksum_name(s), "md5");
 	assert_int_equal(session_list(s, e, 2, NULL, 0, &err), 0);

@@ -40,10 +40,14 @@ static void write_config(struct talk *t)
 	                 "[missing]\n path = %s/nowhere\n read only = no\n"
 	                 "[norefuse]\n path = %s/open\n read only = no\n"
 	                 " refuse options = remove-source-files\n"
+	                 "[plain]\n path = %s/open\n read only = no\n"
+	                 " refuse options = compress\n"
+	                 "[noxattrs]\n path = %s/open\n read only = no\n"
+	                 " refuse options = xattrs\n"
 	                 "[failing]\n path = %s/open\n read only = no\n"
 	                 " pre-xfer exec = /bin/false\n",
 	                 t->dir, t->dir, t->dir, t->dir, t->dir, t->dir, t->dir, t->dir, t->dir,
-	                 t->dir);
+	                 t->dir, t->dir, t->dir);
 
 	talk_write(t, "conf", (struct bytes){text, (size_t)n});
 	talk_write(t, "secrets", BYTES("joe:pass word\n"));
@@ -291,6 +295,53 @@ static void refused_option_is_named_and_can_be_left_out(void **state)
 	push_to(t, &l, &o);
 }
 
+static void assert_option_refused(struct talk *t, const char *module,
+                                  const struct session_options *o, const char *option)
+{
+	struct session_login l = {.module = module};
+	struct talk_file f[] = {talk_file("x", "x")};
+
+	login(t, SESSION_QUICK, o, &l);
+	if (session_state(t->s) == SESSION_READY)
+		talk_list(t, f, 1, NULL, 0);
+	assert_int_equal(session_state(t->s), SESSION_FAILED);
+	assert_int_equal(session_fault(t->s), SESSION_FAULT_REFUSED);
+	assert_string_equal(session_refused_option(t->s), option);
+	talk_close(t);
+}
+
+static void compression_is_settled_in_a_module(void **state)
+{
+	struct session_login l = {.module = "open"};
+
+	for (enum session_compress i = SESSION_COMPRESS_YES; i < SESSION_COMPRESS_KINDS; i++)
+		for (int protocol = 30; protocol <= 32; protocol++) {
+			struct session_options o = talk_options();
+
+			o.compress = i;
+			o.protocol_max = protocol;
+			push_to(*state, &l, &o);
+		}
+}
+
+/* A daemon that refuses a letter reads none of those behind it, so it looks like one that is too
+ * old for a choice: it is heard to the end. */
+static void refusal_is_not_taken_for_age(void **state)
+{
+	struct session_options o = talk_options();
+	struct session_login l = {.module = "plain"};
+
+	for (enum session_compress i = SESSION_COMPRESS_YES; i < SESSION_COMPRESS_KINDS; i++) {
+		o.compress = i;
+		assert_option_refused(*state, "plain", &o, "compress");
+	}
+	o.compress = SESSION_COMPRESS_NO;
+	push_to(*state, &l, &o);
+	o.compress = SESSION_COMPRESS_YES;
+	o.xattrs = true;
+	assert_option_refused(*state, "noxattrs", &o, "xattrs");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +361,9 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(second_connection_of_one_is_busy, setup, teardown),
 	        cmocka_unit_test_setup_teardown(refused_option_is_named_and_can_be_left_out, setup,
 	                                        teardown),
+	        cmocka_unit_test_setup_teardown(compression_is_settled_in_a_module, setup,
+	                                        teardown),
+	        cmocka_unit_test_setup_teardown(refusal_is_not_taken_for_age, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -300,7 +300,7 @@ static void rename_claimed_as_hard_link_sends_nothing(void **state)
 	talk_assert_content(t, "d/new", BYTES("content"));
 }
 
-static void delta_case(struct talk *t, bool compress)
+static void delta_case(struct talk *t, enum session_compress compress)
 {
 	size_t n = 5000000 + 123;
 	autofree char *content = noise(n);
@@ -327,12 +327,12 @@ static void delta_case(struct talk *t, bool compress)
 
 static void delta_of_5_mb_sends_little(void **state)
 {
-	delta_case(*state, false);
+	delta_case(*state, SESSION_COMPRESS_NO);
 }
 
 static void delta_compressed_sends_little(void **state)
 {
-	delta_case(*state, true);
+	delta_case(*state, SESSION_COMPRESS_ZLIBX);
 }
 
 static void delta_with_old_checksums_sends_little(void **state)
@@ -363,7 +363,7 @@ static void compressed_text_sends_less(void **state)
 
 	for (size_t i = 0; i < n; i++)
 		content[i] = (char)('a' + i % 23 + i / 1000 % 3);
-	o.compress = true;
+	o.compress = SESSION_COMPRESS_ZLIBX;
 	f[0] = big_file("a", content, n, 0);
 	talk_push(t, SESSION_QUICK, &o, f, ARRAY_LEN(f));
 	talk_assert_content(t, "a", f[0].content);

@@ -37,6 +37,8 @@ static void setup_round_trip_keeps_everything(void **state)
 	m.options = (struct session_options){.perms = true,
 	                                     .xattrs = true,
 	                                     .fsync = true,
+	                                     .compress = SESSION_COMPRESS_LZ4,
+	                                     .compress_level = 19,
 	                                     .timeout_s = 31,
 	                                     .usermap = "*:nobody",
 	                                     .min_digest = 3,
@@ -53,7 +55,9 @@ static void setup_round_trip_keeps_everything(void **state)
 	assert_int_equal(wire_get_setup(buf_bytes(&b), &got), 0);
 	assert_string_equal(got.job, "a b");
 	assert_true(got.options.perms && got.options.xattrs && got.options.fsync);
-	assert_false(got.options.owner || got.options.compress);
+	assert_false(got.options.owner);
+	assert_int_equal(got.options.compress, SESSION_COMPRESS_LZ4);
+	assert_int_equal(got.options.compress_level, 19);
 	assert_int_equal(got.options.timeout_s, 31);
 	assert_string_equal(got.options.usermap, "*:nobody");
 	assert_null(got.options.groupmap);
@@ -77,7 +81,7 @@ static void session_round_trip_tells_null_from_empty(void **state)
 	                         .class = SESSION_DELETE,
 	                         .remote_exit = true,
 	                         .extras = true,
-	                         .without = SESSION_WITHOUT_ACLS | SESSION_WITHOUT_COMPRESS,
+	                         .without = SESSION_WITHOUT_ALL,
 	                         .path = "m/x/",
 	                         .module = "m",
 	                         .user = "",
@@ -92,7 +96,7 @@ static void session_round_trip_tells_null_from_empty(void **state)
 	assert_int_equal(got.id, 5);
 	assert_int_equal(got.class, SESSION_DELETE);
 	assert_true(got.remote_exit && got.extras && !got.tls);
-	assert_int_equal(got.without, SESSION_WITHOUT_ACLS | SESSION_WITHOUT_COMPRESS);
+	assert_int_equal(got.without, SESSION_WITHOUT_ALL);
 	assert_string_equal(got.path, "m/x/");
 	assert_string_equal(got.user, "");
 	assert_string_equal(got.password, "secret");
@@ -252,13 +256,14 @@ static void gone_ready_done_and_id_round_trip(void **state)
 	}
 	buf_clear(&b);
 	{
-		struct wire_ready m = {8, 31, 60}, got;
+		struct wire_ready m = {8, 31, 60, SESSION_COMPRESS_ZSTD}, got;
 
 		wire_put_ready(&b, &m);
 		assert_int_equal(wire_get_ready(buf_bytes(&b), &got), 0);
 		assert_int_equal(got.session, 8);
 		assert_int_equal(got.protocol, 31);
 		assert_int_equal(got.peer_timeout_s, 60);
+		assert_int_equal(got.compress, SESSION_COMPRESS_ZSTD);
 		ASSERT_EXACT(b, wire_get_ready, (void)0);
 	}
 	buf_clear(&b);
