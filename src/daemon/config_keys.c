@@ -122,9 +122,9 @@ const struct config_key config_keys[] = {
                  "is; and status says so. Worth it on slow lines only."},
         {"compress_level", ANYWHERE, JOB(compress_level), .type = CONFIG_COUNT, .preset = "0",
          .min = 1, .max = 19, .example = "9",
-         .help = "How hard to compress: 1 is fastest, zlibx ends at 9, lz4 has no levels. From 10 "
-                 "on zstd takes tens of MiB for each session. 0: the method's own, 3 of zstd and 6 "
-                 "of zlibx."},
+         .help = "How hard to compress: 1 is fastest, zlibx ends at 9, lz4 has no levels. At 19 "
+                 "zstd takes 90 MiB for each session. 0: the method's own, 3 of zstd and 6 of "
+                 "zlibx."},
         {"keep", ANYWHERE, JOB(keep), .type = CONFIG_SET, .words = keeps,
          .preset = "mode,owner,group,times,links", .example = "mode,times",
          .help = "What is kept besides names, types and content, separated by commas: mode, owner, "
