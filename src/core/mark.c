@@ -43,6 +43,7 @@ void mark_merge(struct mark *into, const struct mark *next)
 		flags |= next->flags & seen;
 		into->size = next->size;
 		into->link = next->link;
+		into->dev = next->dev;
 		into->ino = next->ino;
 		into->ctime_ns = next->ctime_ns;
 	}

@@ -48,13 +48,13 @@ struct mark {
 	struct bytes path;
 	enum mark_scope scope;
 	enum mark_action action;
-	unsigned flags;   /* enum mark_flag */
-	uint64_t born;    /* lowest drain number merged into it: for barriers */
-	int64_t since_ns; /* CLOCK_BOOTTIME of the oldest change merged into it: lag */
-	uint64_t size;    /* bytes of content that may have to be sent */
-	uint64_t link;    /* inode number when nlink > 1: the group is taken whole; 0 otherwise */
-	uint64_t ino;     /* of a regular file that was looked at; 0 otherwise */
-	int64_t ctime_ns; /* of what was looked at; 0: nothing was */
+	unsigned flags;    /* enum mark_flag */
+	uint64_t born;     /* lowest drain number merged into it: for barriers */
+	int64_t since_ns;  /* CLOCK_BOOTTIME of the oldest change merged into it: lag */
+	uint64_t size;     /* bytes of content that may have to be sent */
+	uint64_t link;     /* inode number when nlink > 1: the group is taken whole; 0 otherwise */
+	uint64_t dev, ino; /* of a regular file that was looked at; 0 otherwise */
+	int64_t ctime_ns;  /* of what was looked at; 0: nothing was */
 };
 
 /* Deletion, type change and creation of a directory exclude everything above and below while in

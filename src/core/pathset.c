@@ -1,6 +1,7 @@
 #include "core/pathset_parts.h"
 
 #include "base/mem.h"
+#include "base/path.h"
 
 struct pathset *pathset_new(size_t limit, int64_t longest_wait_ns)
 {
@@ -239,6 +240,27 @@ void pathset_each(struct pathset *set, struct bytes dir,
 				return;
 		}
 	}
+}
+
+static bool is_going(const struct entry *e)
+{
+	return e && (e->mark.action == MARK_DELETE || (e->mark.flags & MARK_RETYPED));
+}
+
+unsigned pathset_above(const struct pathset *set, struct bytes path)
+{
+	const struct node *node = node_find(set, path);
+	unsigned above = node && node->flight ? PATHSET_SHUT : 0;
+
+	while (path.n) {
+		path = path_parent(path);
+		node = node_find(set, path);
+		if (node && node->flight && mark_exclusive(&node->flight->mark))
+			above |= PATHSET_SHUT;
+		if (node && (is_going(node->pending) || is_going(node->flight)))
+			above |= PATHSET_GOING;
+	}
+	return above;
 }
 
 const struct batch *pathset_flight(const struct pathset *set, struct bytes path)

@@ -122,6 +122,12 @@ void pathset_each(struct pathset *set, struct bytes dir,
                   bool (*fn)(const struct mark *mark, bool in_flight, void *arg), void *arg);
 /* Whether `path` itself is pending or in flight. */
 bool pathset_has(const struct pathset *set, struct bytes path);
+/* What may keep `path` from being sent, of what is at it and above it. O(depth). */
+enum pathset_above {
+	PATHSET_SHUT = 1,  /* in flight itself, or something in flight above excludes it (I6) */
+	PATHSET_GOING = 2, /* a deletion or a type change is pending or in flight above */
+};
+unsigned pathset_above(const struct pathset *set, struct bytes path);
 /* The batch in which `path` itself is in flight (not: being looked at); NULL when in none. */
 const struct batch *pathset_flight(const struct pathset *set, struct bytes path);
 /* Bit set of 1 << enum batch_class (1 << BATCH_CLASSES: looks) for which a mark is due by its time

@@ -21,6 +21,7 @@ enum backlog_bit {
 	BACKLOG_CLOSED = 16, /* a writer closed it, and nothing was written or created since */
 	BACKLOG_GONE = 32,   /* the name disappeared */
 	BACKLOG_LEFT = 64,   /* what left under this name had been written: other links have it */
+	BACKLOG_AWAY = 128,  /* the name disappeared by a rename */
 };
 #define BACKLOG_DATA (BACKLOG_WRITTEN | BACKLOG_CREATED | BACKLOG_MOVED | BACKLOG_CLOSED)
 

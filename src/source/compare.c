@@ -66,6 +66,7 @@ static bool aliases_next(const struct aliases *a, size_t *at, struct bytes *ret)
 /* The mark is made for what was seen. */
 static void saw(struct mark *m, const struct fingerprint *seen)
 {
+	m->dev = S_ISREG(seen->mode) ? seen->dev : 0;
 	m->ino = S_ISREG(seen->mode) ? seen->ino : 0;
 	m->ctime_ns = seen->ctime_ns;
 }

@@ -39,6 +39,8 @@ struct crawl {
 	size_t n, cap;
 	struct frame frame;
 	struct gone *gone; /* instead of directories: a subtree that was removed */
+	struct late *late; /* looked at when all else is through */
+	size_t nlate, late_cap;
 };
 
 enum { SLICE_ENTRIES = 64, SLICE_GONE = 256, TURN_NS = 10000000 };
@@ -74,6 +76,7 @@ static void crawl_free(struct source *s, struct crawl *c)
 	look_close(&c->frame.view);
 	listing_done(&c->frame.list);
 	gone_free(c->gone);
+	late_clear(&c->late, &c->nlate, &c->late_cap);
 	if (c->look.request)
 		request_release(s, c->look.request);
 	free(c->stack);
@@ -107,10 +110,23 @@ void crawl_fresh(struct source *s, uint32_t node, bool deep, const struct look *
 		crawl_push(crawl_new(s, CRAWL_REQUEST, look), node, look->jobs, deep);
 		return;
 	}
+	if (s->fresh && s->fresh->nlate)
+		s->fresh = NULL; /* they do not wait for what comes after them */
 	if (!s->fresh)
 		s->fresh = crawl_new(s, CRAWL_FRESH, look);
 	look_widen(&s->fresh->look, look);
 	crawl_push(s->fresh, node, look->jobs, deep);
+}
+
+bool crawl_after(struct source *s, struct late *late)
+{
+	struct crawl *c = s->fresh;
+
+	if (!c || !late_add(&c->late, &c->nlate, &c->late_cap, late->path, &late->look))
+		return false;
+	look_widen(&c->look, &late->look);
+	free((char *)(uintptr_t)late->path.p);
+	return true;
 }
 
 void crawl_gone(struct source *s, unsigned job, struct gone *g, const struct look *look)
@@ -266,6 +282,9 @@ static void join_missing(struct source *s, struct crawl *c, struct bytes name, u
 	if (!c->frame.complete)
 		return; /* I8 */
 	look.jobs = 1u << job;
+	if (s->config.renames && look_set_name(s, &c->frame.view, name) &&
+	    late_add(&c->late, &c->nlate, &c->late_cap, buf_bytes(&s->path), &look))
+		return;
 	look_name(s, &c->frame.view, name, &look);
 }
 
@@ -458,11 +477,13 @@ bool crawl_step(struct source *s)
 	do {
 		if (c->frame.view.fd >= 0) {
 			frame_step(s, c);
-		} else if (!c->gone && !c->n) {
+		} else if (!c->gone && !c->n && !c->nlate) {
 			finish(s, c);
 			break;
 		} else if (!s->room) {
 			break;
+		} else if (!c->gone && !c->n) {
+			late_look(s, &c->late[--c->nlate]);
 		} else if (c->gone) {
 			if (!gone_slice(s, c)) {
 				finish(s, c);

@@ -54,6 +54,8 @@ static unsigned bits_of(uint32_t mask)
 		bits |= BACKLOG_CLOSED;
 	if (mask & (IN_DELETE | IN_MOVED_FROM))
 		bits |= BACKLOG_GONE;
+	if (mask & IN_MOVED_FROM)
+		bits |= BACKLOG_AWAY;
 	return bits;
 }
 

@@ -88,6 +88,13 @@ struct parked {
 	struct look look;
 };
 
+/* A name that was found gone, and whose look waits for what it may have become: that is to be sent
+ * first, so that the target still has the one when the other comes. */
+struct late {
+	struct bytes path; /* owned */
+	struct look look;  /* of a crawl: without its request, which the crawl holds */
+};
+
 struct barrier {
 	uint64_t token, drain;
 	size_t unread; /* what could not be read when it was asked for */
@@ -144,6 +151,9 @@ struct source {
 	size_t nparked, parked_cap, nagain, again_cap;
 	struct limbo *limbo;
 	size_t nlimbo, limbo_cap;
+	struct late *late; /* of this round */
+	size_t nlate, late_cap;
+	bool late_turn;       /* their looks are due: nothing is put off again */
 	struct crawl *crawls; /* by priority */
 	struct crawl *fresh;  /* the one in `crawls` that new directories go to, or NULL */
 	struct inner *held;   /* look requests while frozen */
@@ -371,7 +381,20 @@ static inline struct bytes held_list_name(const struct held_list *l, size_t i)
 	return (struct bytes){l->names.p + l->v[i].off, l->v[i].len};
 }
 
+/* late.c */
+/* Puts off the look that found the name in s->path gone; false: it is reported at once. */
+bool late_take(struct source *s, const struct look *look);
+/* The same into a list; false: that is full. */
+bool late_add(struct late **v, size_t *n, size_t *cap, struct bytes path, const struct look *look);
+/* Looks at the last of them. */
+void late_look(struct source *s, struct late *late);
+/* What was moved in this round has its marks, or a crawl of its own to wait for. */
+void late_turn(struct source *s);
+void late_clear(struct late **v, size_t *n, size_t *cap);
+
 /* crawl.c */
+/* Looked at when the round's own crawl is through; false: there is none. Takes the path. */
+bool crawl_after(struct source *s, struct late *late);
 enum crawl_prio { CRAWL_FRESH, CRAWL_REQUEST, CRAWL_TREE, CRAWL_AUDIT };
 struct crawl *crawl_new(struct source *s, enum crawl_prio prio, const struct look *look);
 void crawl_push(struct crawl *c, uint32_t node, uint32_t jobs, bool deep);

@@ -261,7 +261,8 @@ void look_name(struct source *s, struct view *v, struct bytes name, const struct
 			unread_forget_below(s, buf_bytes(&s->path));
 		park_limbo(s, child);
 		s->root_lost |= top;
-		report_gone(s, v, look);
+		if (!late_take(s, look))
+			report_gone(s, v, look);
 		return;
 	}
 	s->empty_allowed &= !top;

@@ -287,6 +287,7 @@ static void look_at_backlog(struct source *s)
 			park_suspect(s, node, &look);
 		}
 	}
+	late_turn(s);
 	if (backlog_tree(s->taken, &look.born, &look.since_ns)) {
 		look.wary_ns = clock_wall_ns() - (clock_boot_ns() - look.since_ns) - 10000000000;
 		crawl_tree(s, CRAWL_TREE, &look);

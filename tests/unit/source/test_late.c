@@ -1,0 +1,126 @@
+/* Order of what a rename leads to: the new name is marked before the old one goes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include "base/path.h"
+#include "live.h"
+
+/* Where the first mark for the path stands: of a deletion, or of anything else. */
+static size_t place(const struct live *l, const char *path, bool deletion)
+{
+	for (size_t i = 0; i < l->nmarks; i++)
+		if (bytes_equal(l->marks[i].path, bytes_of(path)) &&
+		    (l->marks[i].action == MARK_DELETE) == deletion)
+			return i;
+	fail_msg("no mark for %s", path);
+	return 0;
+}
+
+static void begin(struct live *l)
+{
+	live_init(l, NULL);
+	l->config.renames = true;
+	make(l, "a");
+	make(l, "a/e");
+	put(l, "a/e/f", "one");
+	put(l, "a/e/g", "two");
+	put(l, "b", "three");
+	live_start(l);
+	live_settle(l);
+	live_forget(l);
+}
+
+/* What happens meanwhile comes in one piece. */
+static void move_at_once(struct live *l, const char *from, const char *to)
+{
+	source_test_stall(l->source, true);
+	move(l, from, to);
+	source_test_stall(l->source, false);
+	live_settle(l);
+	live_assert_equal(l);
+}
+
+static void renamed_file_is_marked_before_its_old_name_goes(void **state)
+{
+	struct live l;
+
+	(void)state;
+	begin(&l);
+	move_at_once(&l, "b", "z");
+	assert_true(place(&l, "z", false) < place(&l, "b", true));
+	live_stop(&l);
+}
+
+static void files_of_a_renamed_directory_are_marked_before_their_old_names_go(void **state)
+{
+	struct live l;
+
+	(void)state;
+	begin(&l);
+	move_at_once(&l, "a", "z");
+	assert_true(place(&l, "z/e/f", false) < place(&l, "a/e/f", true));
+	assert_true(place(&l, "z/e/g", false) < place(&l, "a/e/f", true));
+	live_stop(&l);
+}
+
+static void what_was_renamed_unseen_is_marked_before_its_old_name_goes(void **state)
+{
+	struct live l;
+
+	(void)state;
+	begin(&l);
+	live_end(&l);
+	move(&l, "a", "z");
+	move(&l, "b", "y");
+	live_start(&l);
+	live_settle(&l);
+	live_assert_equal(&l);
+	assert_true(place(&l, "z/e/f", false) < place(&l, "a/e/f", true));
+	assert_true(place(&l, "y", false) < place(&l, "b", true));
+	live_stop(&l);
+}
+
+static void directory_that_leaves_the_tree_is_deleted(void **state)
+{
+	char out[128];
+	struct live l;
+
+	(void)state;
+	begin(&l);
+	(void)snprintf(out, sizeof(out), "%s/n", l.outside);
+	move_at_once(&l, "a", out);
+	assert_true(place(&l, "a/e/f", true) < place(&l, "a", true));
+	live_stop(&l);
+}
+
+static void name_that_is_taken_again_at_once_is_not_deleted(void **state)
+{
+	struct live l;
+
+	(void)state;
+	begin(&l);
+	source_test_stall(l.source, true);
+	move(&l, "b", "z");
+	put(&l, "b", "four");
+	source_test_stall(l.source, false);
+	live_settle(&l);
+	live_assert_equal(&l);
+	assert_int_not_equal(live_mark(&l, "b")->action, MARK_DELETE);
+	live_stop(&l);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(renamed_file_is_marked_before_its_old_name_goes),
+	        cmocka_unit_test(files_of_a_renamed_directory_are_marked_before_their_old_names_go),
+	        cmocka_unit_test(what_was_renamed_unseen_is_marked_before_its_old_name_goes),
+	        cmocka_unit_test(directory_that_leaves_the_tree_is_deleted),
+	        cmocka_unit_test(name_that_is_taken_again_at_once_is_not_deleted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
