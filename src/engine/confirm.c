@@ -58,6 +58,14 @@ static void confirm_keep_doubt(const struct belief *known, const struct mark *m,
 		fp->ctime_ns = known->fp.ctime_ns;
 }
 
+/* A later write may leave the same stamps (I3). That it is looked at again is known in memory only:
+ * until then no crawl finds it in order, nor does it vouch for another name. */
+static void confirm_keep_race(const struct wire_result_item *r, struct fingerprint *fp)
+{
+	if ((r->flags & WIRE_RACY) && S_ISREG(r->fp.mode) && r->fp.nlink == 1)
+		fp->ctime_ns ^= 1;
+}
+
 /* It was sent because the target was in doubt, and is what the target was believed to hold. What
  * changed here meanwhile is new there, whatever else it was sent for. */
 static bool confirm_compared(struct engine *e, const struct belief *known, const struct mark *m,
@@ -82,7 +90,9 @@ bool flight_confirm(struct engine *e, const struct flight *f, const struct mark 
 		return false;
 	compared = confirm_compared(e, known, m, r);
 	confirm_keep_doubt(known, m, r, &fp);
+	confirm_keep_race(r, &fp);
 	ledger_confirm(e->ledger, m->path, &fp);
+	rename_confirmed(e, m->path, r);
 	zombie_intend(e, m->path, false);
 	trust_confirmed(e, m->path, compared, now_ns);
 	return true;
@@ -130,6 +140,7 @@ void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wir
 		ledger_confirm_gone(e->ledger, m->path);
 		sweep_deleted(e, f, m->path);
 		zombie_intend(e, m->path, true);
+		rename_parted(e, m->path);
 		flight_was_approved(e, m->path);
 		batch_ack(f->batch, i, now_ns);
 		if (!pathset_has(e->set, m->path))
@@ -146,7 +157,8 @@ void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wir
 		flight_again(e, f, i, true, now_ns, now_ns + NS_PER_S);
 		return;
 	}
-	if ((r->fp.nlink > 1 || (m->flags & MARK_FRESH)) && !S_ISDIR(r->fp.mode))
+	if ((r->fp.nlink > 1 || (m->flags & MARK_FRESH)) && !S_ISDIR(r->fp.mode) &&
+	    !(r->flags & WIRE_FORMER))
 		group_join(e, &f->known[item], m, &r->fp, now_ns);
 	/* A name that joins its other links is made anew, too. */
 	if ((r->flags & WIRE_WAS_NEW) &&

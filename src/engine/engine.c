@@ -38,6 +38,7 @@ static void engine_defaults(struct engine_config *c)
 	c->batch_bytes = c->batch_bytes ? c->batch_bytes : 64u << 20;
 	c->longest_wait_ns = c->longest_wait_ns ? c->longest_wait_ns : 30 * NS_PER_S;
 	c->zombie_ns = c->zombie_ns ? c->zombie_ns : 60 * NS_PER_S;
+	c->rename_bytes = c->rename_bytes ? c->rename_bytes : 1u << 20;
 	c->first_generation = c->first_generation ? c->first_generation : 1;
 }
 
@@ -120,6 +121,7 @@ void engine_free(struct engine *e)
 	supply_clear(e);
 	zombie_clear(e);
 	sweep_clear(e);
+	rename_clear(e);
 	failure_clear(e);
 	hold_clear(e);
 	aged_clear(&e->content_due);
@@ -285,6 +287,7 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 			if (engine_is_brief(&m))
 				m.flags |= MARK_BRIEF;
 			engine_raise_content(e, &m);
+			rename_marked(e, &m, now_ns);
 			/* Never confirmed as another type, but names below were confirmed since the
 			 * look: they go first. */
 			if ((m.flags & (MARK_FRESH | MARK_DIR)) == MARK_FRESH &&

@@ -32,6 +32,8 @@ struct engine_config {
 	int64_t zombie_ns;       /* 2 x the sessions' timeout */
 	int64_t racy_window_ns;  /* of the source's time stamps */
 	bool keep_deleted;       /* never delete at the target */
+	bool renames;            /* the target takes links: what was renamed is linked there */
+	uint64_t rename_bytes;   /* smaller files are sent again, not compared; default 1 MiB */
 	bool stamp;              /* keep and prove stamps; default true */
 	uint64_t first_generation; /* for a target without stamps: wall clock seconds, but not the
 	                            * present ones */

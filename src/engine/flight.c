@@ -31,6 +31,7 @@ static void flight_free(struct engine *e, struct flight *f)
 	free(f->mark_of);
 	free(f->known);
 	free(f->answered);
+	free(f->former_of);
 	free(f);
 }
 
@@ -137,7 +138,8 @@ static size_t flight_collect(struct engine *e, struct flight *f, struct wire_ite
 			batch_ack(f->batch, i, now_ns);
 			continue;
 		}
-		if (sweep_blocks(e, m) || flight_claims_too_early(e, f, m, &f->known[count])) {
+		if (sweep_blocks(e, m) || rename_blocks(e, m, &f->known[count], now_ns) ||
+		    flight_claims_too_early(e, f, m, &f->known[count])) {
 			batch_nack(f->batch, i, m->action, now_ns, now_ns + NS_PER_S / 10);
 			continue;
 		}
@@ -188,6 +190,7 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 	struct flight *f = mem_alloc(sizeof(*f));
 	struct wire_item *items = mem_array(n + 2, sizeof(*items));
 	struct sweep_load load;
+	struct rename_load renames;
 	struct buf proof = {0}, serve = {0};
 	size_t count;
 
@@ -204,6 +207,7 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 	if (batch && f->class != SESSION_DELETE)
 		group_hold_parts(e, batch, now_ns);
 	f->marks = count = flight_collect(e, f, items, now_ns);
+	rename_load(e, f, &renames);
 	load = (struct sweep_load){.items = items, .count = count};
 	sweep_load(e, f, &load, now_ns);
 	items = load.items;
@@ -226,7 +230,9 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 			batch_end(batch, now_ns, now_ns);
 		flight_free(e, f);
 	} else {
-		struct wire_batch wire = {f->id, s->id, items, count, e->config.racy_window_ns};
+		struct wire_batch wire = {
+		        f->id,           s->id,        items, count, e->config.racy_window_ns,
+		        renames.formers, renames.count};
 
 		flight_intend(e, items, f->marks);
 		context_intend(e, f, items, f->marks);
@@ -239,6 +245,7 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 	buf_done(&proof);
 	buf_done(&serve);
 	sweep_load_done(&load);
+	rename_load_done(&renames);
 	free(items);
 }
 
@@ -265,6 +272,8 @@ static void flight_failed(struct engine *e, struct flight *f, size_t i,
 {
 	const struct mark *m = batch_mark(f->batch, i);
 
+	if (rename_refused(e, f, i, r, now_ns))
+		return;
 	f->clean = false;
 	if (r->result == WIRE_FAILED && r->trouble != TROUBLE_NONE && r->trouble < TROUBLE_KINDS) {
 		engine_trouble(e, (enum trouble)r->trouble, r->text, now_ns);
@@ -501,8 +510,10 @@ int engine_report(struct engine *e, const struct wire_report *m, int64_t now_ns)
 			sweep_result(e, f, r, now_ns);
 		else if (r->index >= f->marks)
 			stamp_result(e, f, r->index, r, now_ns);
-		else
+		else {
+			rename_result(e, f, r);
 			flight_mark_result(e, f, f->mark_of[r->index], r, now_ns);
+		}
 	}
 	return 0;
 }
@@ -568,6 +579,7 @@ void flight_lost(struct engine *e, struct flight *f, bool zombie, int64_t now_ns
 		if (!f->answered[i])
 			flight_mark_result(e, f, f->mark_of[i], &unknown, now_ns);
 	}
+	rename_landed(e, f, zombie, now_ns);
 	context_end(e, f, f->broken || zombie, now_ns);
 	if (f->batch)
 		batch_end(f->batch, now_ns, now_ns);

@@ -8,6 +8,7 @@
  *     confirm.c  what an acknowledgement does to the ledger
  *     group.c    the names of one inode, which go together
  *     look.c     what the look thread is asked for, and for what
+ *     rename.c   names that files had before
  *     aged.c     sets of paths with the age of the mark they came from
  *     trust.c    what stamps prove, contradictions, compare
  *     zombie.c   paths that a given-up session may still write
@@ -71,12 +72,13 @@ struct flight {
 	uint64_t proof, serve; /* generations asked for and written; 0: none */
 	bool clean;            /* no item failed so far */
 	int64_t sent_ns;
-	int64_t ready_ns;         /* of its session */
-	bool heals;               /* its proof ends the compare */
-	bool served, proved;      /* its stamps: confirmed */
-	uint64_t born;            /* oldest of its marks: what its directories wait for */
-	bool broken;              /* its session did not come to its end */
-	struct context *contexts; /* intended and not reported yet */
+	int64_t ready_ns;          /* of its session */
+	bool heals;                /* its proof ends the compare */
+	bool served, proved;       /* its stamps: confirmed */
+	uint64_t born;             /* oldest of its marks: what its directories wait for */
+	bool broken;               /* its session did not come to its end */
+	struct context *contexts;  /* intended and not reported yet */
+	struct former **former_of; /* wire item: the name its file had before; NULL: none */
 	UT_hash_handle hh;
 };
 
@@ -194,8 +196,13 @@ struct engine {
 	struct zombie *zombies;
 	struct sweep *sweeps;
 	struct sweep_dir *sweep_dirs;
-	bool sweep_due;        /* as of the last sweep_step() */
-	int64_t sweep_next_ns; /* none of them is due before */
+	bool sweep_due;                /* as of the last sweep_step() */
+	int64_t sweep_next_ns;         /* none of them is due before */
+	struct former *formers;        /* names that may be links of newer ones at the target */
+	struct awaited *awaited;       /* names that newer ones are to be linked to */
+	struct aged_path *rename_dirs; /* of the list being made: above what waits */
+	unsigned rename_refusals;      /* in a row */
+	bool renames_off;
 	struct failure *failed;
 	size_t failed_waiting;
 	int64_t failed_next_ns;
@@ -372,6 +379,8 @@ void zombie_step(struct engine *e, int64_t now_ns);
 void zombie_intend(struct engine *e, struct bytes path, bool below);
 int64_t zombie_deadline(const struct engine *e);
 bool zombie_settled(const struct engine *e, uint64_t born);
+/* A zombie may write the path, or look at it. */
+bool zombie_has(const struct engine *e, struct bytes path);
 size_t zombie_count(const struct engine *e);
 void zombie_clear(struct engine *e);
 
@@ -391,6 +400,8 @@ void sweep_deleted(struct engine *e, const struct flight *f, struct bytes path);
 /* It stays, with something in it. True: that may be what is still to be swept, and was not in that
  * list. */
 bool sweep_kept(struct engine *e, const struct flight *f, struct bytes path);
+/* It waits to be swept, or is. */
+bool sweep_has(const struct engine *e, struct bytes path);
 /* While a name is swept its new temporary file would go, too; and its directory, which is listed,
  * would be made anew (I6). */
 bool sweep_blocks(const struct engine *e, const struct mark *m);
@@ -404,6 +415,35 @@ void sweep_landed(struct engine *e, const struct flight *f);
 int64_t sweep_deadline(const struct engine *e);
 bool sweep_settled(const struct engine *e, uint64_t born);
 void sweep_clear(struct engine *e);
+
+/* rename.c */
+/* The names in a list that files had before; paths are borrowed from the flight's formers. */
+struct rename_load {
+	struct wire_former *formers;
+	size_t count, cap, bytes;
+	struct bytes last;
+};
+/* A mark from a look: what it takes to link it, or to part what is linked. */
+void rename_marked(struct engine *e, struct mark *m, int64_t now_ns);
+/* It must wait: a former name is listed there now, or is still needed. */
+bool rename_blocks(struct engine *e, const struct mark *m, const struct belief *known,
+                   int64_t now_ns);
+/* Finds and intends the former names of a flight's marks. */
+void rename_load(struct engine *e, struct flight *f, struct rename_load *l);
+void rename_load_done(struct rename_load *l);
+/* The answer to a mark, before it is applied. */
+void rename_result(struct engine *e, struct flight *f, const struct wire_result_item *r);
+/* It failed for want of links, and goes back to be sent. False: it did not. */
+bool rename_refused(struct engine *e, struct flight *f, size_t i, const struct wire_result_item *r,
+                    int64_t now_ns);
+/* The flight's session writes no more, or is a zombie. */
+void rename_landed(struct engine *e, struct flight *f, bool zombie, int64_t now_ns);
+/* The target does not have that name any more, or as an inode of its own. */
+void rename_parted(struct engine *e, struct bytes path);
+/* A former name was confirmed as itself. */
+void rename_confirmed(struct engine *e, struct bytes path, const struct wire_result_item *r);
+void rename_quiet(struct engine *e); /* nothing is pending or under way */
+void rename_clear(struct engine *e);
 
 /* failure.c */
 void failure_add(struct engine *e, const struct mark *m, struct bytes text, bool source_side,

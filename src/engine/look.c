@@ -74,6 +74,7 @@ void look_step_compare(struct engine *e)
 	e->compared += e->compare_open;
 	e->compare_open = false;
 	aged_clear(&e->content_due);
+	rename_quiet(e);
 }
 
 static void look_send(struct engine *e, struct batch *b)

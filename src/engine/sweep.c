@@ -190,6 +190,11 @@ bool sweep_kept(struct engine *e, const struct flight *f, struct bytes path)
 	return more;
 }
 
+bool sweep_has(const struct engine *e, struct bytes path)
+{
+	return sweep_find(e, path) != NULL;
+}
+
 bool sweep_blocks(const struct engine *e, const struct mark *m)
 {
 	struct sweep *s = sweep_find(e, m->path), *next;

@@ -200,6 +200,15 @@ bool zombie_settled(const struct engine *e, uint64_t born)
 	return true;
 }
 
+bool zombie_has(const struct engine *e, struct bytes path)
+{
+	for (const struct zombie *z = e->zombies; z; z = z->next) {
+		if (zombie_find(z, path))
+			return true;
+	}
+	return false;
+}
+
 size_t zombie_count(const struct engine *e)
 {
 	size_t n = 0;

@@ -18,6 +18,7 @@ struct cargo *cargo_new(struct bytes payload, int root_fd)
 		return NULL;
 	}
 	c->unsettled = c->batch.count;
+	c->with_former = mem_array(c->batch.count + 1, sizeof(*c->with_former));
 	return c;
 }
 
@@ -49,6 +50,7 @@ void cargo_free(struct cargo *c)
 	free(c->parts);
 	free(c->answers);
 	free(c->listed);
+	free(c->with_former);
 	free(c->complaint);
 	free(c->last_error);
 	wire_free_batch(&c->batch);
@@ -113,6 +115,8 @@ static struct wire_result_item *add_answer(struct cargo *c, uint32_t item, enum 
 	answer = &c->answers[c->answers_n++];
 	*answer = (struct wire_result_item){
 	        .index = item, .result = (uint8_t)result, .text = own_text(text)};
+	if (item != CARGO_NONE && c->with_former[item])
+		answer->flags = WIRE_FORMER;
 	return answer;
 }
 
@@ -147,7 +151,7 @@ void cargo_settle(struct cargo *c, struct part *part, enum wire_result result)
 	if (!part->text && (result == WIRE_ACKED || result == WIRE_MOVED))
 		text = bytes_of(part->remark);
 	answer = add_answer(c, part->item, result, text);
-	answer->flags = part->flags;
+	answer->flags |= part->flags;
 	answer->trouble = result == WIRE_FAILED ? part->trouble : (uint8_t)TROUBLE_NONE;
 	if (part->kind != PART_DELETION && part->kind != PART_STAMP)
 		answer->fp = part->fp;

@@ -2,8 +2,9 @@
  * cargo: what one session carries: a batch, what was listed for it, and what is known of each part.
  *
  * Parts are in path_compare() order and unique by path: the items that were listed or named in a
- * rule, and the directories that ride along. Items that could not be listed are answered at once
- * and have no part. Every item is answered exactly once; answers gather and leave as reports.
+ * rule, their former names, and the directories that ride along. Items that could not be listed are
+ * answered at once and have no part. Every item is answered exactly once; answers gather and leave
+ * as reports.
  */
 #ifndef WORKER_CARGO_H
 #define WORKER_CARGO_H
@@ -20,16 +21,20 @@ enum part_kind {
 	PART_DELETION, /* a name in a rule, not in the list */
 	PART_STAMP,    /* a stamp file: not in the tree */
 	PART_CONTEXT,  /* an ancestor as it is at the source (I12) */
-	PART_SCAFFOLD, /* an ancestor that the source does not have: of deletions, or of stamps */
+	PART_SCAFFOLD, /* an ancestor that the source does not have: of deletions, of stamps, or of
+	                * former names */
+	PART_FORMER,   /* a name that the file of an item had before: another link of it */
 };
 
 struct part {
 	struct bytes path;   /* borrowed from the batch */
-	uint32_t item;       /* index into the batch, CARGO_NONE for ancestors */
+	struct bytes file;   /* FORMER: the file's name now, borrowed from the batch */
+	uint32_t item;       /* index into the batch, CARGO_NONE for ancestors and former names */
 	uint32_t entry;      /* index into the list, CARGO_NONE for deletions */
 	uint8_t kind, flags; /* enum part_kind, enum wire_result_flag */
 	uint8_t trouble;
 	bool settled;   /* answered */
+	bool known;     /* SCAFFOLD: listed with attributes that it had */
 	bool serve;     /* stamp that is to be written */
 	bool moved;     /* differs from fp since it was listed (I3) */
 	bool redo;      /* was asked for a second time: its SUCCESS comes after the phase */
@@ -64,7 +69,8 @@ struct cargo {
 	struct repeats *repeats; /* borrowed; NULL: not kept */
 	struct part *parts;
 	size_t parts_n, parts_cap;
-	uint32_t *listed; /* list index -> part */
+	bool *with_former; /* item: its former name is listed */
+	uint32_t *listed;  /* list index -> part */
 	size_t listed_n;
 	size_t unsettled; /* items without an answer */
 	char *complaint;  /* first error that no part claims (I9) */

@@ -9,7 +9,9 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "rsync/rules.h"
+#include "worker/former.h"
 #include "worker/found.h"
+#include "worker/linkgroup.h"
 #include "worker/walk.h"
 
 #define NS_PER_S    1000000000LL
@@ -22,10 +24,12 @@ struct lister {
 	const struct wire_setup *setup;
 	enum session_class class;
 	struct walk walk;
+	struct walk files; /* to the files of former names */
 	struct found_view view;
-	struct bytes stamp_dir; /* the stamps' directory once it is listed; p NULL before */
-	size_t wanted;          /* parts that are items: without any, nothing has to be sent */
-	size_t last_bytes;      /* of the attributes of the item that was listed last */
+	struct former_dirs formers; /* what is above former names */
+	struct bytes stamp_dir;     /* the stamps' directory once it is listed; p NULL before */
+	size_t wanted;              /* parts that are items: without any, nothing has to be sent */
+	size_t last_bytes;          /* of the attributes of the item that was listed last */
 };
 
 enum wire_result manifest_errno_result(int error)
@@ -155,12 +159,15 @@ static struct refusal list_context(struct lister *l, size_t depth, const struct 
 	return refusal;
 }
 
-/* A stand-in for an ancestor that the source does not have. */
+/* A stand-in for an ancestor that the source does not have: of former names, in a list that sets
+ * attributes, with those that it is believed to have. */
 static struct part *list_scaffold(struct lister *l, struct bytes path)
 {
 	struct part *part = cargo_add_part(l->cargo, PART_SCAFFOLD, path, CARGO_NONE);
+	const struct wire_former *dir = former_dirs_find(&l->formers, path);
 
-	part->fp = (struct fingerprint){.mode = VIRTUAL_DIR};
+	part->known = dir != NULL;
+	part->fp = dir ? dir->fp : (struct fingerprint){.mode = VIRTUAL_DIR};
 	add_entry(l, part)->implied = true;
 	return part;
 }
@@ -462,53 +469,40 @@ static void list_stamp(struct lister *l, uint32_t index)
 	(void)add_entry(l, part);
 }
 
-struct inode_ref {
-	uint64_t dev, ino;
-	uint32_t part;
-};
-
-static int compare_inodes(const void *va, const void *vb)
-{
-	const struct inode_ref *a = va, *b = vb;
-
-	if (a->dev != b->dev)
-		return a->dev < b->dev ? -1 : 1;
-	if (a->ino != b->ino)
-		return a->ino < b->ino ? -1 : 1;
-	return a->part < b->part ? -1 : a->part > b->part;
-}
-
-/* Numbers the groups of listed names that are one inode. */
-static void group_links(struct lister *l)
+/* Lists the name that an item's file had before, unless something stands there again. */
+static void list_former(struct lister *l, const struct wire_former *former)
 {
 	struct cargo *c = l->cargo;
-	autofree struct inode_ref *refs = mem_array(c->listed_n + 1, sizeof(*refs));
-	size_t n = 0;
-	uint64_t group = 0;
+	struct fingerprint fp;
+	struct part *part;
+	struct stat st;
 
-	for (size_t i = 0; i < c->listed_n; i++) {
-		const struct part *part = &c->parts[c->listed[i]];
+	if (former->item == WIRE_NO_ITEM || !former_allowed(&l->setup->options, l->class))
+		return;
+	enter(l, path_parent(former->path));
+	if (!is_gone(-walk_look(&l->walk, path_name(former->path), &st)) ||
+	    !former_dirs_lead(&l->formers, &l->walk, c) ||
+	    !former_find(c, former, &l->files, &fp) ||
+	    fingerprint_racy(&fp, l->view.wall_ns, l->view.racy_window_ns) ||
+	    !former_is(former, &fp, l->class) || list_ancestors(l).result)
+		return;
+	part = cargo_add_part(c, PART_FORMER, former->path, CARGO_NONE);
+	part->fp = fp;
+	part->file = c->batch.items[former->item].path;
+	(void)add_entry(l, part);
+	c->with_former[former->item] = true;
+}
 
-		if (part->kind == PART_FILE && part->fp.nlink > 1)
-			refs[n++] = (struct inode_ref){part->fp.dev, part->fp.ino, c->listed[i]};
-	}
-	qsort(refs, n, sizeof(*refs), compare_inodes);
-	for (size_t i = 1; i < n; i++) {
-		if (refs[i].dev != refs[i - 1].dev || refs[i].ino != refs[i - 1].ino)
-			continue;
-		if (!c->parts[refs[i - 1].part].group)
-			c->parts[refs[i - 1].part].group = ++group;
-		c->parts[refs[i].part].group = group;
-	}
-	for (size_t i = 0; i < c->listed_n; i++)
-		l->list->entries[i].link_group = c->parts[c->listed[i]].group;
+/* Numbers behind those of the items are former names. */
+static struct bytes path_of(const struct wire_batch *b, uint32_t i)
+{
+	return i < b->count ? b->items[i].path : b->formers[i - b->count].path;
 }
 
 static int compare_items(const void *va, const void *vb, void *arg)
 {
-	const struct wire_item *items = arg;
 	uint32_t a = *(const uint32_t *)va, b = *(const uint32_t *)vb;
-	int order = path_compare(items[a].path, items[b].path);
+	int order = path_compare(path_of(arg, a), path_of(arg, b));
 
 	return order ? order : a < b ? -1 : 1;
 }
@@ -528,11 +522,27 @@ static void list_item(struct lister *l, uint32_t index)
 		list_present(l, index);
 }
 
+static void list_all(struct lister *l, const uint32_t *order, size_t n)
+{
+	const struct wire_batch *b = &l->cargo->batch;
+
+	for (size_t i = 0; i < n; i++) {
+		bool again = i && bytes_equal(path_of(b, order[i]), path_of(b, order[i - 1]));
+
+		if (order[i] >= b->count && !again)
+			list_former(l, &b->formers[order[i] - b->count]);
+		else if (order[i] < b->count && again)
+			cargo_answer(l->cargo, order[i], WIRE_UNSENT,
+			             BYTES("named twice in the batch"));
+		else if (order[i] < b->count)
+			list_item(l, order[i]);
+	}
+}
+
 void manifest_build(struct manifest *ret, struct cargo *c, const struct wire_setup *setup,
                     enum session_class class, int64_t wall_ns)
 {
-	const struct wire_item *items = c->batch.items;
-	size_t n = c->batch.count;
+	size_t n = c->batch.count + c->batch.formers_n;
 	autofree uint32_t *order = mem_array(n + 1, sizeof(*order));
 	struct lister l = {.cargo = c, .list = ret, .setup = setup, .class = class};
 
@@ -540,23 +550,22 @@ void manifest_build(struct manifest *ret, struct cargo *c, const struct wire_set
 	ret->rules = mem_array(2 * n + 1, sizeof(*ret->rules)); /* a deletion may have two */
 	for (size_t i = 0; i < n; i++)
 		order[i] = (uint32_t)i;
-	qsort_r(order, n, sizeof(*order), compare_items, c->batch.items);
+	qsort_r(order, n, sizeof(*order), compare_items, &c->batch);
+	former_dirs_init(&l.formers, &c->batch);
 	listattr_init(&ret->attrs, c->xattrs, c->acls);
 	walk_init(&l.walk, c->root_fd, setup->cross_mounts);
+	walk_init(&l.files, c->root_fd, setup->cross_mounts);
 	l.view = (struct found_view){&l.walk, &ret->attrs, wall_ns, c->batch.racy_window_ns};
-	for (size_t i = 0; i < n; i++) {
-		if (i && bytes_equal(items[order[i]].path, items[order[i - 1]].path))
-			cargo_answer(c, order[i], WIRE_UNSENT, BYTES("named twice in the batch"));
-		else
-			list_item(&l, order[i]);
-	}
+	list_all(&l, order, n);
 	walk_done(&l.walk);
+	walk_done(&l.files);
+	former_dirs_done(&l.formers);
 	if (!l.wanted) {
 		ret->count = 0;
 		return;
 	}
 	if (setup->options.hard_links)
-		group_links(&l);
+		linkgroup_number(c, ret->entries);
 	if (c->extras)
 		ret->rules[ret->rules_n++] = (struct session_risk){BYTES(STAMP_DIR), true};
 }

@@ -35,10 +35,11 @@ void supply_done(struct supply *v)
 int supply_open(const struct cargo *c, const struct part *part, uint64_t *size)
 {
 	struct stat st;
-	int fd = fd_open_beneath(c->root_fd, part->path, FILE_FLAGS | O_NOATIME, c->cross_mounts);
+	struct bytes path = part->kind == PART_FORMER ? part->file : part->path;
+	int fd = fd_open_beneath(c->root_fd, path, FILE_FLAGS | O_NOATIME, c->cross_mounts);
 
 	if (fd == -EPERM) /* not its owner */
-		fd = fd_open_beneath(c->root_fd, part->path, FILE_FLAGS, c->cross_mounts);
+		fd = fd_open_beneath(c->root_fd, path, FILE_FLAGS, c->cross_mounts);
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || (uint64_t)st.st_dev != part->fp.dev ||
@@ -106,7 +107,8 @@ void supply_request(struct supply *v, struct session *s, struct cargo *c, struct
 		supply_stamp(s, c, part, ev->flags);
 		return;
 	}
-	if (part->kind != PART_FILE || !S_ISREG(part->fp.mode) || part->settled) {
+	if ((part->kind != PART_FILE && part->kind != PART_FORMER) || !S_ISREG(part->fp.mode) ||
+	    part->settled) {
 		session_no_send(s);
 		return;
 	}
@@ -127,13 +129,15 @@ void supply_request(struct supply *v, struct session *s, struct cargo *c, struct
 	session_answer_begin(s, size);
 }
 
+/* What is listed with its former name is to be linked to that, and would be in vain. */
 static bool may_go_unasked(const struct cargo *c, const struct part *part)
 {
 	return !c->no_ack && !c->xattrs && !c->acls && part->kind == PART_FILE && !part->settled &&
 	       S_ISREG(part->fp.mode) && part->fp.nlink == 1 &&
 	       part->fp.mtime_ns == part->fp.ctime_ns && part->fp.size <= UNASKED_BYTES_MAX &&
 	       !part->success && !(part->flags & WIRE_DATA_SENT) &&
-	       (c->batch.items[part->item].flags & WIRE_ITEM_UNASKED);
+	       (c->batch.items[part->item].flags & WIRE_ITEM_UNASKED) &&
+	       !c->with_former[part->item];
 }
 
 /* What cannot be read as it was listed is left to its request. */

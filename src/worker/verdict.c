@@ -98,7 +98,7 @@ void verdict_success(struct cargo *c, struct part *part)
 	else if (part->kind == PART_FILE && S_ISREG(part->fp.mode) && !part->group &&
 	         !is_early(c, part) && (has_acted(part) || c->phase))
 		confirm(c, part);
-	else if (part->kind == PART_FILE || is_proof(part))
+	else if (part->kind == PART_FILE || part->kind == PART_FORMER || is_proof(part))
 		/* Overtakes the item, which says whether the name was new. And of a file that needs
 		 * nothing it is the only word: a damaged one may be meant for another. */
 		part->success = true;
@@ -307,6 +307,16 @@ static bool dir_moved(const struct cargo *c, struct walk *w, const struct part *
 	return part->moved || fingerprint_compare(&part->fp, &now) != FP_SAME;
 }
 
+/* What was listed as it had been, since it was not there, is there again. */
+static void settle_stand_in(struct cargo *c, struct part *part, struct walk *w)
+{
+	struct stat st;
+
+	if (part->known && walk_stat(w, part->path, &st) == 0 && S_ISDIR(st.st_mode) &&
+	    dir_moved(c, w, part))
+		cargo_tell_context(c, part, WIRE_CONTEXT_MOVED);
+}
+
 static void settle_at_phase(struct cargo *c, struct part *part, struct walk *w, const char *why)
 {
 	if (c->compare) {
@@ -340,6 +350,9 @@ static void settle_at_phase(struct cargo *c, struct part *part, struct walk *w, 
 			        c, part, dir_moved(c, w, part) ? WIRE_CONTEXT_MOVED : WIRE_CONTEXT);
 		break;
 	case PART_SCAFFOLD:
+		settle_stand_in(c, part, w);
+		break;
+	case PART_FORMER:
 		break;
 	}
 }

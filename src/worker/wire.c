@@ -9,6 +9,7 @@
  */
 #define ITEM_BYTES_MIN    (4 + 2 + 8)
 #define RESULT_BYTES_MIN  (4 + 3 + FINGERPRINT_BYTES + 4 + 4)
+#define FORMER_BYTES_MIN  (4 + 4 + FINGERPRINT_BYTES)
 #define FINGERPRINT_BYTES (4 * 4 + 8 * 5)
 
 #define STRING_MAX (64u << 10)
@@ -213,56 +214,6 @@ void wire_free_session(struct wire_session *m)
 	m->path = m->module = m->user = m->password = NULL;
 }
 
-void wire_put_batch(struct buf *out, const struct wire_batch *m)
-{
-	buf_add_le64(out, m->id);
-	buf_add_le64(out, m->session);
-	buf_add_le64(out, (uint64_t)m->racy_window_ns);
-	buf_add_le32(out, (uint32_t)m->count);
-	for (size_t i = 0; i < m->count; i++) {
-		const struct wire_item *item = &m->items[i];
-
-		put_bytes(out, item->path);
-		buf_add_le16(out, item->flags);
-		buf_add_le64(out, (uint64_t)item->mtime_s);
-	}
-}
-
-int wire_get_batch(struct bytes payload, struct wire_batch *ret)
-{
-	struct cursor c = cursor_of(payload);
-
-	memset(ret, 0, sizeof(*ret));
-	ret->id = cursor_le64(&c);
-	ret->session = cursor_le64(&c);
-	ret->racy_window_ns = (int64_t)cursor_le64(&c);
-	ret->count = cursor_le32(&c);
-	if (c.bad || ret->count > cursor_left(&c) / ITEM_BYTES_MIN)
-		return -EPROTO;
-	ret->items = mem_array(ret->count ? ret->count : 1, sizeof(*ret->items));
-	for (size_t i = 0; i < ret->count; i++) {
-		struct wire_item *item = &ret->items[i];
-
-		item->path = get_bytes(&c);
-		item->flags = cursor_le16(&c);
-		item->mtime_s = (int64_t)cursor_le64(&c);
-		if (!path_valid(item->path) || item->flags >= WIRE_ITEM_UNASKED << 1)
-			c.bad = true;
-	}
-	if (finish(&c)) {
-		wire_free_batch(ret);
-		return -EPROTO;
-	}
-	return 0;
-}
-
-void wire_free_batch(struct wire_batch *m)
-{
-	free(m->items);
-	m->items = NULL;
-	m->count = 0;
-}
-
 static void put_fingerprint(struct buf *out, const struct fingerprint *fp)
 {
 	buf_add_le32(out, fp->mode);
@@ -289,6 +240,94 @@ static void get_fingerprint(struct cursor *c, struct fingerprint *fp)
 	fp->ino = cursor_le64(c);
 }
 
+static void put_formers(struct buf *out, const struct wire_batch *m)
+{
+	buf_add_le32(out, (uint32_t)m->formers_n);
+	for (size_t i = 0; i < m->formers_n; i++) {
+		put_bytes(out, m->formers[i].path);
+		buf_add_le32(out, m->formers[i].item);
+		put_fingerprint(out, &m->formers[i].fp);
+	}
+}
+
+static void get_formers(struct cursor *c, struct wire_batch *ret)
+{
+	ret->formers_n = cursor_le32(c);
+	if (c->bad || ret->formers_n > cursor_left(c) / FORMER_BYTES_MIN) {
+		ret->formers_n = 0;
+		c->bad = true;
+	}
+	ret->formers = mem_array(ret->formers_n ? ret->formers_n : 1, sizeof(*ret->formers));
+	for (size_t i = 0; i < ret->formers_n; i++) {
+		struct wire_former *former = &ret->formers[i];
+		bool dir;
+
+		former->path = get_bytes(c);
+		former->item = cursor_le32(c);
+		get_fingerprint(c, &former->fp);
+		dir = former->item == WIRE_NO_ITEM;
+		if (!former->path.n || !path_valid(former->path) ||
+		    (!dir && former->item >= ret->count) ||
+		    (former->fp.mode & S_IFMT) != (dir ? S_IFDIR : S_IFREG))
+			c->bad = true;
+	}
+}
+
+void wire_put_batch(struct buf *out, const struct wire_batch *m)
+{
+	buf_add_le64(out, m->id);
+	buf_add_le64(out, m->session);
+	buf_add_le64(out, (uint64_t)m->racy_window_ns);
+	buf_add_le32(out, (uint32_t)m->count);
+	for (size_t i = 0; i < m->count; i++) {
+		const struct wire_item *item = &m->items[i];
+
+		put_bytes(out, item->path);
+		buf_add_le16(out, item->flags);
+		buf_add_le64(out, (uint64_t)item->mtime_s);
+	}
+	put_formers(out, m);
+}
+
+int wire_get_batch(struct bytes payload, struct wire_batch *ret)
+{
+	struct cursor c = cursor_of(payload);
+
+	memset(ret, 0, sizeof(*ret));
+	ret->id = cursor_le64(&c);
+	ret->session = cursor_le64(&c);
+	ret->racy_window_ns = (int64_t)cursor_le64(&c);
+	ret->count = cursor_le32(&c);
+	if (c.bad || ret->count > cursor_left(&c) / ITEM_BYTES_MIN)
+		return -EPROTO;
+	ret->items = mem_array(ret->count ? ret->count : 1, sizeof(*ret->items));
+	for (size_t i = 0; i < ret->count; i++) {
+		struct wire_item *item = &ret->items[i];
+
+		item->path = get_bytes(&c);
+		item->flags = cursor_le16(&c);
+		item->mtime_s = (int64_t)cursor_le64(&c);
+		if (!path_valid(item->path) || item->flags >= WIRE_ITEM_UNASKED << 1)
+			c.bad = true;
+	}
+	get_formers(&c, ret);
+	if (finish(&c)) {
+		wire_free_batch(ret);
+		return -EPROTO;
+	}
+	return 0;
+}
+
+void wire_free_batch(struct wire_batch *m)
+{
+	free(m->items);
+	m->items = NULL;
+	m->count = 0;
+	free(m->formers);
+	m->formers = NULL;
+	m->formers_n = 0;
+}
+
 void wire_put_report(struct buf *out, const struct wire_report *m)
 {
 	buf_add_le64(out, m->batch);
@@ -312,7 +351,7 @@ static void get_result(struct cursor *c, struct wire_result_item *item)
 
 	item->index = cursor_le32(c);
 	item->result = get_below(c, WIRE_RESULTS);
-	item->flags = get_below(c, WIRE_DATA_SENT << 1);
+	item->flags = get_below(c, WIRE_FORMER << 1);
 	item->trouble = get_below(c, TROUBLE_KINDS);
 	get_fingerprint(c, &item->fp);
 	item->path = get_bytes(c);

@@ -84,11 +84,21 @@ struct wire_item {
 	                  * (else only proven) */
 	int64_t mtime_s; /* STAMP only */
 };
+/* A name that the file of an item had before, and that the target is believed to hold; or, with
+ * WIRE_NO_ITEM, a directory above such a name, for when the source does not have it any more. */
+#define WIRE_NO_ITEM UINT32_MAX
+struct wire_former {
+	struct bytes path;
+	uint32_t item;         /* index into the batch's items */
+	struct fingerprint fp; /* believed */
+};
 struct wire_batch {
 	uint64_t id, session; /* session id that carries it; it must be READY and of the class */
 	struct wire_item *items;
 	size_t count;
 	int64_t racy_window_ns; /* of the tree as it is now (fingerprint_racy) */
+	struct wire_former *formers;
+	size_t formers_n;
 };
 
 enum wire_result {
@@ -124,7 +134,8 @@ bool wire_result_is_context(enum wire_result result);
 enum wire_result_flag {
 	WIRE_RACY = 1,
 	WIRE_WAS_NEW = 2, /* the receiver did not have the name */
-	WIRE_DATA_SENT = 4
+	WIRE_DATA_SENT = 4,
+	WIRE_FORMER = 8, /* its former name was listed, too */
 };
 
 struct wire_result_item {

@@ -139,6 +139,7 @@ static void lose_unsynced(struct world *w)
 		t = t ? t : model_put(&w->target, path);
 		t->fp = all[i]->fp;
 		t->content = all[i]->content;
+		t->inode = all[i]->inode;
 		t->foreign = all[i]->foreign;
 	}
 	free(all);

@@ -62,6 +62,7 @@ void model_copy(struct model *to, const struct model *from)
 
 		n->fp = e->fp;
 		n->content = e->content;
+		n->inode = e->inode;
 		n->foreign = e->foreign;
 		n->unclaimed = e->unclaimed;
 		n->temp = e->temp;

@@ -12,6 +12,7 @@ struct entry {
 	char path[64];
 	struct fingerprint fp;
 	uint64_t content; /* stands for the bytes: equal contents have equal numbers */
+	uint64_t inode;   /* target: names with the same are links of one file; 0: of none other */
 	bool foreign;     /* target: somebody else put it there */
 	bool unclaimed;   /* and we have never since tried to write there */
 	bool temp;        /* target: what a receiver left behind that was cut off */

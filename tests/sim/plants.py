@@ -73,6 +73,10 @@ PLANTS = [
      "src/engine/confirm.c",
      "		sweep_deleted(e, f, m->path);\n		zombie_intend(e, m->path, true);",
      "		sweep_deleted(e, f, m->path);"),
+    ("something else is sent at a former name while it is listed", "src/engine/rename.c",
+     "		if (o && o->flight)\n			return true;", "		(void)o;"),
+    ("a former name is not intended", "src/engine/rename.c",
+     "	(void)ledger_intend(e->ledger, &path, 1); /* a failure was told for the members */\n", ""),
 ]
 
 

@@ -11,7 +11,9 @@ struct server_item {
 	char path[64];
 	struct entry seen; /* of the source, at list time */
 	bool exists, done, exclusive;
-	bool late; /* carried out, not told yet */
+	bool late;       /* carried out, not told yet */
+	char former[64]; /* listed as another link of it */
+	bool with_former;
 	enum wire_result result;
 	struct fingerprint fp;
 	unsigned flags;
@@ -25,13 +27,14 @@ struct server { /* one session and its server process */
 	enum server_state state;
 	struct server_item *items;
 	size_t count, at;
-	struct model above; /* directories that its list names above its items, still to be made */
-	bool orphan;        /* its daemon died */
-	bool dead;          /* its host lost its power: nobody knows until over_ns */
-	int64_t sent_ns;    /* when it got its list */
-	bool unnoticed;     /* nobody could know then that the target had lost its power */
-	uint64_t target_id; /* the directory it works in (a swap gives new sessions another one) */
-	int64_t over_ns;    /* zombie: when its process is gone */
+	struct model above;  /* directories that its list names above its items, still to be made */
+	struct model stands; /* those above former names that the source does not have */
+	bool orphan;         /* its daemon died */
+	bool dead;           /* its host lost its power: nobody knows until over_ns */
+	int64_t sent_ns;     /* when it got its list */
+	bool unnoticed;      /* nobody could know then that the target had lost its power */
+	uint64_t target_id;  /* the directory it works in (a swap gives new sessions another one) */
+	int64_t over_ns;     /* zombie: when its process is gone */
 	struct server *next;
 };
 
@@ -45,6 +48,19 @@ void server_gone(struct world *w, struct server *s, enum trouble t, bool zombie_
 void server_killed(struct world *w, const struct server *s);
 /* Carries an item out at the target. */
 void server_apply(struct world *w, struct server *s, size_t i);
+
+/* former.c: the names that files had before. */
+/* As the worker does: lists those that the source bears out. */
+void former_list(struct world *w, struct server *s, const struct wire_batch *batch);
+/* As the receiver does: links the new name to the former one, or writes both. False: the item has
+ * no former name. */
+bool former_apply(struct world *w, struct server *s, struct server_item *it, unsigned *flags);
+/* At the end of the list: directories that were not there when it was made, and are. */
+void former_end(struct world *w, struct server *s);
+/* I6: nothing else is sent at a former name or with what excludes it. */
+void former_check(struct world *w, const struct server_item *x, const struct server_item *y);
+/* What a list says of a file is said of all its names. */
+void former_set(struct world *w, struct entry *t, const struct fingerprint *fp);
 
 /* above.c: the list names the directories above `path` as they are at the source. */
 void above_list(struct world *w, struct server *s, struct bytes path);

@@ -26,6 +26,7 @@ static bool run_seed(uint64_t seed, unsigned steps, uint64_t *figures)
 	                        .blind = seed % 16 == 5,
 	                        .keep_deleted = seed % 16 == 9,
 	                        .renames = seed % 3 == 0,
+	                        .links = seed % 5 != 1,
 	                        .marks_limit = seed % 8 == 6 ? 12 : 64,
 	                        .letters = seed % 32 == 2 ? 20 : 5};
 	check_new(w);
@@ -46,6 +47,7 @@ static bool run_seed(uint64_t seed, unsigned steps, uint64_t *figures)
 	figures[1] += w->deletions;
 	figures[2] += w->crashes;
 	figures[3] += w->faults;
+	figures[4] += w->links;
 	ok = !w->violation;
 	if (!ok)
 		(void)printf("# seed %llu step %llu at %lld ms: %s (%s)\n",
@@ -72,7 +74,7 @@ int main(int argc, char **argv)
 	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
 	uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : 2000;
 	unsigned steps = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 2000;
-	uint64_t figures[4] = {0}, failed = 0, block = 0;
+	uint64_t figures[5] = {0}, failed = 0, block = 0;
 
 	(void)printf("1..%llu\n", (unsigned long long)((count + 99) / 100));
 	for (uint64_t i = 0; i < count; i += 100) {
@@ -88,8 +90,9 @@ int main(int argc, char **argv)
 		if (bad && getenv("SIM_FIRST"))
 			return 1;
 	}
-	(void)printf("# %llu steps, %llu deletions, %llu crashes, %llu faults\n",
+	(void)printf("# %llu steps, %llu deletions, %llu crashes, %llu faults, %llu links\n",
 	             (unsigned long long)figures[0], (unsigned long long)figures[1],
-	             (unsigned long long)figures[2], (unsigned long long)figures[3]);
+	             (unsigned long long)figures[2], (unsigned long long)figures[3],
+	             (unsigned long long)figures[4]);
 	return failed != 0;
 }

@@ -190,14 +190,21 @@ static void change_rename(struct world *w, struct bytes path)
 	    model_has_below(&w->source, target))
 		return;
 	copy_part(&w->source, path, target, &part);
-	stamp_now(w, model_find(&part, target), false);
+	if (!w->mood.renames || world_random(w, 2))
+		stamp_now(w, model_find(&part, target), false);
 	model_remove_tree(&w->source, path);
 	model_remove_tree(&w->source, target);
 	put_part(w, &part);
 	touch_parent(w, path);
 	touch_parent(w, target);
+	/* The new place is looked at first, as a rule (src/source/late.c). */
+	bool first = world_random(w, 4) != 0;
+
+	if (first)
+		source_event(w, target, BACKLOG_DATA);
 	source_event(w, path, BACKLOG_META);
-	source_event(w, target, BACKLOG_DATA);
+	if (!first)
+		source_event(w, target, BACKLOG_DATA);
 }
 
 /* renameat2() with RENAME_EXCHANGE. Not every file system touches the ctime of what it moves. */
@@ -224,6 +231,21 @@ static void change_exchange(struct world *w, struct bytes path)
 	touch_parent(w, target);
 	source_event(w, target, BACKLOG_DATA);
 	source_event(w, path, BACKLOG_DATA);
+}
+
+/* What stands in a directory is not touched when that is renamed. */
+static void change_rename_dir(struct world *w)
+{
+	struct entry **all;
+	size_t n = model_sorted(&w->source, &all);
+	const struct entry *e = n ? all[world_random(w, (uint32_t)n)] : NULL;
+	char old[64] = {0};
+
+	if (e)
+		memcpy(old, e->path, sizeof(old));
+	free(all);
+	for (int i = 0; i < 4 && old[0] && model_has_below(&w->source, bytes_of(old)); i++)
+		change_rename(w, bytes_of(old));
 }
 
 void source_touch(struct world *w)
@@ -274,9 +296,11 @@ void source_change(struct world *w)
 		return;
 	case 6:
 	case 9:
-	case 10:
 		if (e)
 			change_rename(w, path);
+		return;
+	case 10:
+		change_rename_dir(w);
 		return;
 	case 11:
 	case 12:
@@ -332,7 +356,13 @@ static void put_mark(struct world *w, const struct event *e, struct bytes path,
 	                 .born = e->born,
 	                 .since_ns = e->since_ns,
 	                 .size = size};
+	const struct entry *seen = model_find(&w->source, path);
 
+	if (seen && S_ISREG(seen->fp.mode) && action < MARK_DELETE) {
+		m.dev = seen->fp.dev;
+		m.ino = seen->fp.ino;
+		m.ctime_ns = seen->fp.ctime_ns;
+	}
 	world_trace(w, "look: %s action %d flags %u", path_show(path), (int)action, flags);
 	engine_marks(w->engine, &m, 1, w->now_ns);
 	w->room -= w->room > 0;

@@ -26,6 +26,7 @@ void server_free(struct world *w, struct server *s)
 	}
 	free(s->items);
 	model_clear(&s->above);
+	model_clear(&s->stands);
 	free(s);
 }
 
@@ -99,8 +100,10 @@ static void check_scopes(struct world *w, struct server *mine)
 		if (s == mine || s->state != SERVER_LISTED || s->orphan)
 			continue;
 		for (size_t i = 0; i < s->count; i++) {
-			for (size_t k = 0; k < mine->count; k++)
+			for (size_t k = 0; k < mine->count; k++) {
 				check_pair(w, &s->items[i], &mine->items[k]);
+				former_check(w, &s->items[i], &mine->items[k]);
+			}
 		}
 	}
 }
@@ -149,6 +152,7 @@ void target_batch(struct world *w, const struct wire_batch *batch)
 		if (e && s->class != SESSION_DELETE)
 			e->unclaimed = false;
 	}
+	former_list(w, s, batch);
 	check_scopes(w, s);
 	check_batch(w, batch, s->class);
 }
@@ -218,7 +222,7 @@ void server_report(struct world *w, struct server *s, size_t index, enum wire_re
 	struct server_item *it = &s->items[index];
 
 	it->result = result;
-	it->flags = flags;
+	it->flags = flags | (it->with_former ? WIRE_FORMER : 0);
 	it->fp = fp ? *fp : (struct fingerprint){0};
 	if (result != WIRE_VANISHED && result != WIRE_UNSENT)
 		above_claim(w, it->item.path);
@@ -405,16 +409,25 @@ static void apply_entry(struct world *w, struct server *s, size_t i)
 	}
 	same = t && t->fp.size == it->seen.fp.size && t->fp.mtime_ns == it->seen.fp.mtime_ns &&
 	       S_ISREG(t->fp.mode);
+	if (former_apply(w, s, it, &flags)) {
+		bool gone = !now || fingerprint_moved(&it->seen.fp, &now->fp);
+
+		server_report(w, s, i, gone ? WIRE_MOVED : WIRE_ACKED, &it->seen.fp, flags);
+		return;
+	}
 	t = model_put(&w->target, it->item.path);
 	t->foreign = false;
+	if (is_dir)
+		t->inode = 0;
 	if (!is_dir && (!same || s->class == SESSION_CONTENT)) {
 		/* An earlier process sends what it read; ours reads now. */
 		bool late = s->orphan || s->state != SERVER_LISTED;
 
 		t->content = late || !now ? it->seen.content : now->content;
+		t->inode = ++w->next_inode;
 		flags |= WIRE_DATA_SENT;
 	}
-	t->fp = it->seen.fp;
+	former_set(w, t, &it->seen.fp);
 	bool moved = !now || fingerprint_moved(&it->seen.fp, &now->fp);
 
 	server_report(w, s, i, moved && !is_dir ? WIRE_MOVED : WIRE_ACKED, &it->seen.fp, flags);
@@ -500,6 +513,7 @@ static bool serve_next(struct world *w, struct server *s)
 	if (s->state == SERVER_LISTED) {
 		if (tell_late(w, s))
 			return true;
+		former_end(w, s);
 		server_finish(w, s, TROUBLE_NONE, false);
 	}
 	server_gone(w, s, TROUBLE_NONE, s->state == SERVER_ZOMBIE);

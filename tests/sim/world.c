@@ -117,6 +117,8 @@ void world_start_daemon(struct world *w)
 	        .job = "sim",
 	        .brake = {SIM_BRAKE_FILES, SIM_BRAKE_PERCENT, 1000, !w->mood.brake},
 	        .keep_deleted = w->mood.keep_deleted,
+	        .renames = w->mood.links,
+	        .rename_bytes = 1,
 	        .lanes = 3,
 	        .warm = 1,
 	        .spare_wait_ns = world_random(w, 2) ? 20000000 : 0,

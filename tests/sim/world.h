@@ -52,7 +52,7 @@ struct world {
 	struct model target, synced;
 	struct model brought; /* the content that the worker brought last */
 	int64_t synced_ns;
-	uint64_t target_id;
+	uint64_t target_id, next_inode;
 	bool down, full;
 	char immutable[64];                        /* nothing can be done about this name there */
 	int64_t immutable_until_ns, sick_until_ns; /* sick: the ledger's store cannot be written */
@@ -73,12 +73,13 @@ struct world {
 	struct mood {
 		bool brake, blind, keep_deleted;
 		bool renames; /* a good part of what happens at the source, and exchanges */
+		bool links;   /* what was renamed is linked */
 		size_t marks_limit;
 		uint32_t letters; /* names in a directory */
 	} mood;
 	struct check *check;
 	/* figures */
-	uint64_t steps, deletions, crashes, faults;
+	uint64_t steps, deletions, crashes, faults, links;
 	bool quiet; /* no more operations and faults */
 	const char *violation;
 	char detail[200];

@@ -16,8 +16,10 @@ struct rig_batch {
 	enum session_class class;
 	size_t count;
 	char path[RIG_MAX][64];
-	unsigned flags[RIG_MAX]; /* enum wire_item_flag */
-	bool intended;           /* every name was in the ledger when it was sent */
+	unsigned flags[RIG_MAX];  /* enum wire_item_flag */
+	char former[RIG_MAX][64]; /* names that files had before, and what is above them */
+	size_t formers_n;
+	bool intended; /* every name was in the ledger when it was sent */
 	bool ended;
 };
 

@@ -36,10 +36,12 @@ struct rig {
 	pid_t server; /* its own process group; 0: none */
 	uint64_t session, batch;
 	const char *password;
-	bool remote_exit;       /* of sessions to come */
-	bool extras;            /* the same */
-	unsigned without;       /* the same, enum session_without */
-	int64_t racy_window_ns; /* of batches to come */
+	bool remote_exit;              /* of sessions to come */
+	bool extras;                   /* the same */
+	unsigned without;              /* the same, enum session_without */
+	int64_t racy_window_ns;        /* of batches to come */
+	struct wire_former formers[8]; /* of the next batch */
+	size_t formers_n;
 
 	struct wire_result_item items[RIG_ITEMS]; /* by index; result 0: none yet */
 	char texts[RIG_ITEMS][RIG_TEXT];
