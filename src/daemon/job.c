@@ -336,6 +336,13 @@ static uint64_t first_generation(void)
 	return (uint64_t)(now_s > STAMP_AGO_S ? now_s - STAMP_AGO_S : now_s);
 }
 
+/* A former name's extended attributes and ACLs are not read, so none is listed with those. */
+static bool job_links_renames(const struct config_options *o)
+{
+	return o->renames && (o->keep & CONFIG_KEEP_LINKS) && (o->keep & CONFIG_KEEP_TIMES) &&
+	       !o->xattrs && !o->acls;
+}
+
 static void job_new_engine(struct job *j)
 {
 	const struct config_options *o = &j->config->options;
@@ -353,6 +360,7 @@ static void job_new_engine(struct job *j)
 	        .racy_window_ns = j->tree->racy_window_ns,
 	        .stamp = o->stamp,
 	        .keep_deleted = !o->delete,
+	        .renames = job_links_renames(o),
 	        .trace = j->instance->config->log_level == LOG_DEBUG,
 	        .first_generation = first_generation(),
 	        .recents = j->recents,

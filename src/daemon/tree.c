@@ -21,6 +21,8 @@ int tree_start(struct instance *in, const struct config_tree *config, struct err
 	t->instance = in;
 	t->config = config;
 	c.filter = t->filter;
+	for (size_t i = 0; i < config->job_count; i++)
+		c.renames = c.renames || config->jobs[i].options.renames;
 	if (r == 0)
 		r = source_start(&t->source, &c, in->letters, err);
 	if (r < 0) {
