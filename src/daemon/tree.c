@@ -145,6 +145,8 @@ static void tree_marks(struct tree *t, struct source_marks *m)
 {
 	struct job *j = m->job < SOURCE_JOBS_MAX ? t->jobs[m->job] : NULL;
 
+	if (j && !j->closing)
+		engine_set_owed(j->engine, m->owed);
 	if (j && !j->closing && m->count) {
 		engine_marks(j->engine, m->marks, m->count, instance_now());
 		t->room_left = t->room_left > m->count ? t->room_left - m->count : 0;

@@ -57,13 +57,19 @@ static bool engine_read_intent(struct bytes path, void *arg)
 	return true;
 }
 
+/* Names whose deletion is known of. */
+static uint64_t engine_going(const struct engine *e)
+{
+	return e->owed + pathset_pending_deletions(e->set) + flight_deletions(e);
+}
+
 /* While deletions wait, creations raise the count only as far as it exceeds what is to go: what was
  * moved stands under both names for a while, and that is no peak. Deletions that wait do not lower
  * it, for however long. */
 static void engine_count(struct engine *e, int64_t now_ns)
 {
 	uint64_t entries = ledger_entries(e->ledger);
-	uint64_t going = pathset_pending_deletions(e->set) + flight_deletions(e);
+	uint64_t going = engine_going(e);
 	uint64_t left = entries > going ? entries - going : 0;
 
 	if (e->standing > entries)
@@ -325,6 +331,11 @@ void engine_set_frozen(struct engine *e, bool frozen, int64_t now_ns)
 	e->frozen = frozen;
 }
 
+void engine_set_owed(struct engine *e, uint64_t names)
+{
+	e->owed = names;
+}
+
 void engine_set_racy_window(struct engine *e, int64_t racy_window_ns)
 {
 	e->config.racy_window_ns = racy_window_ns;
@@ -397,7 +408,7 @@ static bool engine_only_approved(struct engine *e, struct batch *b, int64_t now_
 static bool engine_brake(struct engine *e, struct batch *b, int64_t now_ns)
 {
 	uint64_t entries = ledger_entries(e->ledger);
-	size_t deletions = batch_count(b) + pathset_pending_deletions(e->set) + flight_deletions(e);
+	uint64_t deletions = batch_count(b) + engine_going(e);
 	char rule[160];
 
 	if (!brake_holds(&e->brake, entries, deletions, now_ns) ||

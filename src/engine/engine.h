@@ -87,6 +87,9 @@ int engine_batch_done(struct engine *e, const struct wire_done *m, int64_t now_n
 void engine_worker_died(struct engine *e, struct bytes why, int64_t now_ns);
 /* The source is frozen (nothing is sent) or live again. */
 void engine_set_frozen(struct engine *e, bool frozen, int64_t now_ns);
+/* So many names that the target holds were found gone at the source, but their marks come later: to
+ * the brake they are going already. */
+void engine_set_owed(struct engine *e, uint64_t names);
 /* The root that appeared may be on another file system than the one that was there before. */
 void engine_set_racy_window(struct engine *e, int64_t racy_window_ns);
 /* The receiver's quick check is in whole seconds, or against times of its own: what it cannot tell

@@ -136,6 +136,7 @@ struct engine {
 	struct pathset *set;
 	struct brake brake;
 	uint64_t standing; /* what the brake counts */
+	uint64_t owed;     /* engine_set_owed() */
 	uint32_t random;
 
 	/* supply */

@@ -75,8 +75,8 @@ static void crawl_free(struct source *s, struct crawl *c)
 		s->fresh = NULL;
 	look_close(&c->frame.view);
 	listing_done(&c->frame.list);
-	gone_free(c->gone);
-	late_clear(&c->late, &c->nlate, &c->late_cap);
+	gone_free(s, c->gone);
+	late_clear(s, &c->late, &c->nlate, &c->late_cap);
 	if (c->look.request)
 		request_release(s, c->look.request);
 	free(c->stack);
@@ -122,10 +122,9 @@ bool crawl_after(struct source *s, struct late *late)
 {
 	struct crawl *c = s->fresh;
 
-	if (!c || !late_add(&c->late, &c->nlate, &c->late_cap, late->path, &late->look))
+	if (!c || !late_put(&c->late, &c->nlate, &c->late_cap, late))
 		return false;
 	look_widen(&c->look, &late->look);
-	free((char *)(uintptr_t)late->path.p);
 	return true;
 }
 
@@ -283,7 +282,7 @@ static void join_missing(struct source *s, struct crawl *c, struct bytes name, u
 		return; /* I8 */
 	look.jobs = 1u << job;
 	if (s->config.renames && look_set_name(s, &c->frame.view, name) &&
-	    late_add(&c->late, &c->nlate, &c->late_cap, buf_bytes(&s->path), &look))
+	    late_add(s, &c->late, &c->nlate, &c->late_cap, &look))
 		return;
 	look_name(s, &c->frame.view, name, &look);
 }
@@ -523,6 +522,7 @@ void crawl_forget_job(struct source *s, unsigned job)
 		c->frame.todo.jobs &= ~(1u << job);
 		for (size_t i = 0; i < c->n; i++)
 			c->stack[i].jobs &= ~(1u << job);
+		late_forget_job(s, c->late, c->nlate, job);
 	}
 }
 

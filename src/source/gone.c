@@ -66,6 +66,8 @@ struct gone {
 	struct buf path;
 	size_t top_n;
 	struct gone_mark last;
+	uint64_t owed; /* of its names (struct source_marks) */
+	bool counting; /* they are not marked, but counted there */
 	struct gone_level *levels;
 	size_t depth, cap;
 };
@@ -83,19 +85,30 @@ static void descend(struct gone *g, struct ledger *ledger, bool dir)
 	held_list_read(&l->held, ledger, buf_bytes(&g->path));
 }
 
-void gone_free(struct gone *g)
+static void gone_done(struct gone *g)
 {
-	if (!g)
-		return;
 	while (g->depth)
 		held_list_done(&g->levels[--g->depth].held);
 	free(g->levels);
 	buf_done(&g->path);
+}
+
+void gone_free(struct source *s, struct gone *g)
+{
+	if (!g)
+		return;
+	late_told(s, g->job, &g->owed, g->owed);
+	gone_done(g);
 	free(g);
 }
 
-static void mark(struct source *s, const struct gone *g, const struct look *look, bool dir)
+static void mark(struct source *s, struct gone *g, const struct look *look, bool dir)
 {
+	if (g->counting) {
+		g->owed++;
+		return;
+	}
+	late_told(s, g->job, &g->owed, 1);
 	outbox_mark(s, g->job, buf_bytes(&g->path), look, MARK_DELETE, dir ? MARK_DIR : 0, 0, 0);
 }
 
@@ -167,12 +180,14 @@ void gone_below(struct source *s, unsigned job, const struct look *look, bool di
 	g = mem_alloc(sizeof(*g));
 	g->job = job;
 	g->last = *last;
+	g->owed = s->late_owed;
+	s->late_owed = 0;
 	buf_init(&g->path, s->path.max);
 	buf_add_bytes(&g->path, buf_bytes(&s->path));
 	g->top_n = g->path.n;
 	descend(g, s->jobs[job].ledger, dir);
 	if (gone_step(s, g, look, AT_ONCE))
-		gone_free(g);
+		gone_free(s, g);
 	else
 		crawl_gone(s, job, g, look);
 }
@@ -188,4 +203,28 @@ void gone_report(struct source *s, unsigned job, const struct belief *belief,
 		gone_below(s, job, look, is_dir(belief), &last);
 	else
 		outbox_mark(s, job, buf_bytes(&s->path), look, last.action, last.flags, 0, 0);
+}
+
+uint64_t gone_count(struct source *s, unsigned job)
+{
+	struct ledger *ledger = s->jobs[job].ledger;
+	struct gone g = {.job = job, .counting = true};
+	struct belief belief;
+	uint64_t n;
+
+	ledger_get(ledger, buf_bytes(&s->path), &belief);
+	if (belief.state == LEDGER_ABSENT ||
+	    filter_excludes_any(s->config.filter, buf_bytes(&s->path), is_dir(&belief)))
+		return 0;
+	buf_init(&g.path, s->path.max);
+	buf_add_bytes(&g.path, buf_bytes(&s->path));
+	if (maybe_dir(&belief))
+		descend(&g, ledger, is_dir(&belief));
+	while (g.depth) {
+		lookthread_alive(s);
+		step(s, &g, NULL);
+	}
+	n = g.owed + 1;
+	gone_done(&g);
+	return n;
 }

@@ -78,6 +78,7 @@ struct unread;
 struct job {
 	struct ledger *ledger; /* NULL: not attached */
 	struct marks_letter *letter;
+	uint64_t owed, owed_told; /* struct source_marks; as the last letter said */
 };
 
 struct parked {
@@ -92,7 +93,8 @@ struct parked {
  * first, so that the target still has the one when the other comes. */
 struct late {
 	struct bytes path; /* owned */
-	struct look look;  /* of a crawl: without its request, which the crawl holds */
+	struct look look;  /* for one job; of a crawl: without its request, which the crawl holds */
+	uint64_t owed;     /* names that the job's ledger has there */
 };
 
 struct barrier {
@@ -154,6 +156,7 @@ struct source {
 	struct late *late; /* of this round */
 	size_t nlate, late_cap;
 	bool late_turn;       /* their looks are due: nothing is put off again */
+	uint64_t late_owed;   /* of the one that is looked at, until something tells it */
 	struct crawl *crawls; /* by priority */
 	struct crawl *fresh;  /* the one in `crawls` that new directories go to, or NULL */
 	struct inner *held;   /* look requests while frozen */
@@ -361,7 +364,9 @@ bool gone_step(struct source *s, struct gone *g, const struct look *look, size_t
 /* Its top is not there again. */
 bool gone_stands(struct source *s, const struct gone *g);
 struct bytes gone_top(const struct gone *g); /* borrowed */
-void gone_free(struct gone *g);
+void gone_free(struct source *s, struct gone *g);
+/* The names that would be marked for s->path and below. */
+uint64_t gone_count(struct source *s, unsigned job);
 
 /* One directory of a ledger, copied out. */
 struct held_name {
@@ -384,13 +389,18 @@ static inline struct bytes held_list_name(const struct held_list *l, size_t i)
 /* late.c */
 /* Puts off the look that found the name in s->path gone; false: it is reported at once. */
 bool late_take(struct source *s, const struct look *look);
-/* The same into a list; false: that is full. */
-bool late_add(struct late **v, size_t *n, size_t *cap, struct bytes path, const struct look *look);
-/* Looks at the last of them. */
+/* The same for the name in s->path into a list; false: that is full. */
+bool late_add(struct source *s, struct late **v, size_t *n, size_t *cap, const struct look *look);
+/* Takes one into a list; false: that is full. */
+bool late_put(struct late **v, size_t *n, size_t *cap, struct late *late);
+void late_forget_job(struct source *s, struct late *v, size_t n, unsigned job);
+/* Looks at one, and ends it. */
 void late_look(struct source *s, struct late *late);
 /* What was moved in this round has its marks, or a crawl of its own to wait for. */
 void late_turn(struct source *s);
-void late_clear(struct late **v, size_t *n, size_t *cap);
+void late_clear(struct source *s, struct late **v, size_t *n, size_t *cap);
+/* Marks for n of the names that are owed to a job are made, or it has come to nothing. */
+void late_told(struct source *s, unsigned job, uint64_t *owed, uint64_t n);
 
 /* crawl.c */
 /* Looked at when the round's own crawl is through; false: there is none. Takes the path. */

@@ -79,6 +79,7 @@ static void handle_attach(struct source *s, struct inner *in)
 static void handle_detach(struct source *s, struct inner *in)
 {
 	crawl_forget_job(s, in->job);
+	late_forget_job(s, s->late, s->nlate, in->job);
 	s->attached &= ~(1u << in->job);
 	s->jobs[in->job].ledger = NULL;
 	outbox_discard(s, in->job);

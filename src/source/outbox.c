@@ -32,6 +32,8 @@ static void letter_leave(struct source *s, struct marks_letter *m, int root_fd)
 	for (size_t i = 0; m->paths && i < m->out.count; i++)
 		m->out.marks[i].path.p = m->paths + (uintptr_t)m->out.marks[i].path.p;
 	m->out.root_fd = root_fd;
+	m->out.owed = s->jobs[m->out.job].owed;
+	s->jobs[m->out.job].owed_told = m->out.owed;
 	post(s, &m->out.letter, SOURCE_MARKS);
 }
 
@@ -123,8 +125,10 @@ struct mark *outbox_mark(struct source *s, unsigned job, struct bytes path, cons
 void outbox_flush(struct source *s)
 {
 	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
-		struct marks_letter *m = TAKE(s->jobs[job].letter);
+		struct job *j = &s->jobs[job];
+		struct marks_letter *m = j->owed == j->owed_told ? j->letter : letter_of(s, job);
 
+		j->letter = NULL;
 		if (m)
 			letter_leave(s, m,
 			             s->root_fd < 0 ? -1 : fcntl(s->root_fd, F_DUPFD_CLOEXEC, 0));

@@ -85,7 +85,7 @@ static void dispose(struct source *s)
 	free(s->parked);
 	free(s->again);
 	free(s->limbo);
-	late_clear(&s->late, &s->nlate, &s->late_cap);
+	late_clear(s, &s->late, &s->nlate, &s->late_cap);
 	free(s->barriers);
 	free(s->tokens);
 	free(s->guard.path);

@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import re
+import shutil
 
 import pytest
 from harness import proc
@@ -154,6 +156,59 @@ def test_target_that_lost_the_former_name_gets_the_content(box):
     for n in range(0, 100, 2):
         os.unlink(f"{server.path}/old/d0/f{n}")
     os.rename(src + "/old", src + "/new")
+    ls.settle(60)
+    box.check_equal(src, server)
+
+
+def fill_all_kinds(src, name):
+    """2,000 directories, with and without files, links and files of two names."""
+    for n in range(2000):
+        d = f"{src}/{name}/x{n}"
+        os.makedirs(d)
+        if n % 4 == 1:
+            write(d + "/f", b"%d" % n)
+        elif n % 4 == 2:
+            os.symlink("f", d + "/s")
+        elif n % 4 == 3:
+            write(d + "/a", b"%d" % n)
+            os.link(d + "/a", d + "/b")
+
+
+def write(path, content):
+    with open(path, "wb") as f:
+        f.write(content)
+
+
+@pytest.mark.parametrize("watched", (True, False))
+def test_renaming_most_of_the_tree_is_no_mass_deletion(box, watched):
+    """Old names are told after what they have become: a build whose brake takes both for entries that stand holds them."""
+    src, server = box.dir("src"), box.rsyncd()
+    fill_all_kinds(src, "old")
+    box.fill(src + "/old", 3000)
+    ls = box.lockstep(src, [server], sets=SETS).settle(60)
+    if not watched:
+        ls.stop()
+    os.rename(src + "/old", src + "/new")
+    if not watched:
+        ls.start()
+    ls.settle(120)
+    box.check_equal(src, server)
+    assert ls.job()["held"] == 0
+
+
+def test_mass_deletion_beside_a_rename_is_held(box):
+    """A build whose brake takes the names that stand twice for new ones lets as many others go."""
+    src, server = box.dir("src"), box.rsyncd()
+    box.fill(src + "/old", 3000)
+    box.fill(src + "/gone", 2000)
+    ls = box.lockstep(src, [server], sets=SETS).settle(60)
+    os.rename(src + "/old", src + "/new")
+    shutil.rmtree(src + "/gone")
+    ls.remains(120)
+    assert ls.job()["held"] > 0
+    assert len(inodes(server.path)) >= 3000 + 1000
+    for number in re.findall(r"lockstep approve (\d+)", ls.ask("held").stdout):
+        assert ls.ask("approve", number).returncode == 0
     ls.settle(60)
     box.check_equal(src, server)
 

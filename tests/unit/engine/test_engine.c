@@ -486,6 +486,62 @@ static void brake_holds_until_exactly_that_set_is_approved(void **state)
 		                 i == 2 ? LEDGER_CONFIRMED : LEDGER_ABSENT);
 }
 
+static void put_deletions(struct rig *r, const char *const *names, size_t n)
+{
+	struct mark m[5];
+
+	for (size_t i = 0; i < n; i++)
+		m[i] = (struct mark){.path = bytes_of(names[i]), .action = MARK_DELETE, .born = 1};
+	engine_marks(r->engine, m, n, r->now_ns);
+}
+
+/* A rename is told by its new names first. */
+static void what_stands_twice_until_its_deletion_is_told_is_no_loss(void **state)
+{
+	static const char *const old[] = {"a", "b", "c", "d", "e"}, *const new[] = {"v", "w", "x",
+	                                                                            "y", "z"};
+	struct engine_hold h = {0};
+	struct rig *r = *state;
+
+	for (size_t i = 0; i < 5; i++)
+		hold_at_target(r, old[i]);
+	engine_set_owed(r->engine, 5);
+	for (size_t i = 0; i < 5; i++)
+		hold_at_target(r, new[i]);
+	rig_wait(r, 2 * RIG_SECOND);
+	put_deletions(r, old, 5);
+	engine_set_owed(r->engine, 0);
+	rig_looked(r);
+	rig_confirm_all(r);
+	for (size_t i = 0; i < 5; i++)
+		assert_int_equal(rig_belief(r, old[i]), LEDGER_ABSENT);
+	engine_each_hold(r->engine, take_hold, &h);
+	assert_int_equal(h.count, 0);
+}
+
+/* What came by a rename does not make up for what goes. */
+static void losses_are_held_while_others_stand_twice(void **state)
+{
+	static const char *const old[] = {"a", "b", "c", "d", "e"}, *const new[] = {"x", "y", "z"};
+	struct engine_hold h = {0};
+	struct rig *r = *state;
+
+	for (size_t i = 0; i < 5; i++)
+		hold_at_target(r, old[i]);
+	hold_at_target(r, "f");
+	hold_at_target(r, "g");
+	engine_set_owed(r->engine, 3); /* e, f and g */
+	for (size_t i = 0; i < 3; i++)
+		hold_at_target(r, new[i]);
+	rig_wait(r, 2 * RIG_SECOND);
+	put_deletions(r, old, 4);
+	rig_wait(r, 61 * RIG_SECOND);
+	rig_looked(r);
+	engine_each_hold(r->engine, take_hold, &h);
+	assert_int_equal(h.count, 4);
+	assert_int_equal(rig_belief(r, "a") & LEDGER_CONFIRMED, LEDGER_CONFIRMED);
+}
+
 static void trouble_backs_off_and_kick_ends_it(void **state)
 {
 	struct rig *r = *state;
@@ -787,6 +843,8 @@ int main(void)
 	        TEST(disproved_stamp_compares_and_deletions_wait_for_that, rig_make_stamped),
 	        TEST(stamp_of_an_unproven_batch_does_not_count, rig_make_stamped),
 	        TEST(brake_holds_until_exactly_that_set_is_approved, setup_brake),
+	        TEST(what_stands_twice_until_its_deletion_is_told_is_no_loss, setup_brake),
+	        TEST(losses_are_held_while_others_stand_twice, setup_brake),
 	        TEST(trouble_backs_off_and_kick_ends_it, rig_make),
 	        TEST(session_that_hangs_takes_the_idle_ones_with_it, rig_make),
 	        TEST(lying_report_is_refused, rig_make),

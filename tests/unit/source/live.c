@@ -237,6 +237,8 @@ static void take_marks(struct live *l, const struct source_marks *m)
 {
 	if (m->job != 0)
 		return;
+	l->owed = m->owed;
+	l->owed_most = l->owed > l->owed_most ? l->owed : l->owed_most;
 	for (size_t i = 0; i < m->count; i++) {
 		struct mark again = m->marks[i];
 
@@ -368,6 +370,7 @@ void live_forget(struct live *l)
 	for (size_t i = 0; i < l->nmarks; i++)
 		free((char *)(uintptr_t)l->marks[i].path.p);
 	l->nmarks = 0;
+	l->owed_most = l->owed;
 }
 
 const struct mark *live_mark(const struct live *l, const char *path)

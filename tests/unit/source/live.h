@@ -32,6 +32,7 @@ struct live {
 	int64_t racy_window_ns; /* as the last state said */
 	struct source_progress progress;
 	unsigned relooks;
+	uint64_t owed, owed_most; /* as the last letter said; the most since live_forget() */
 };
 
 /* Makes the directories and the ledger; `rules` are filter rules, NULL-terminated list or NULL. */

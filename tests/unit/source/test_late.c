@@ -83,6 +83,70 @@ static void what_was_renamed_unseen_is_marked_before_its_old_name_goes(void **st
 	live_stop(&l);
 }
 
+static void names_that_are_put_off_are_told_at_once(void **state)
+{
+	struct live l;
+
+	(void)state;
+	begin(&l);
+	move_at_once(&l, "a", "z");
+	assert_int_equal(l.owed_most, 4); /* a, a/e and its two files */
+	assert_int_equal(l.owed, 0);
+	live_stop(&l);
+}
+
+static void names_that_were_found_missing_are_told_at_once(void **state)
+{
+	struct live l;
+
+	(void)state;
+	begin(&l);
+	live_end(&l);
+	move(&l, "a", "z");
+	move(&l, "b", "y");
+	l.config.letter_marks = 1;
+	live_start(&l);
+	live_settle(&l);
+	assert_int_equal(l.owed_most, 5);
+	assert_int_equal(l.owed, 0);
+	live_stop(&l);
+}
+
+static void large_subtree_is_owed_until_all_of_it_is_marked(void **state)
+{
+	struct live l;
+	char name[32];
+
+	(void)state;
+	begin(&l);
+	for (int i = 0; i < 3000; i++) {
+		(void)snprintf(name, sizeof(name), "a/f%d", i);
+		put(&l, name, "x");
+	}
+	live_settle(&l);
+	live_forget(&l);
+	move_at_once(&l, "a", "z");
+	assert_int_equal(l.owed_most, 3004);
+	assert_int_equal(l.owed, 0);
+	live_stop(&l);
+}
+
+static void name_that_is_there_again_is_not_owed(void **state)
+{
+	struct live l;
+
+	(void)state;
+	begin(&l);
+	source_test_stall(l.source, true);
+	move(&l, "a", "z");
+	move(&l, "z", "a");
+	source_test_stall(l.source, false);
+	live_settle(&l);
+	live_assert_equal(&l);
+	assert_int_equal(l.owed, 0);
+	live_stop(&l);
+}
+
 static void directory_that_leaves_the_tree_is_deleted(void **state)
 {
 	char out[128];
@@ -118,6 +182,10 @@ int main(void)
 	        cmocka_unit_test(renamed_file_is_marked_before_its_old_name_goes),
 	        cmocka_unit_test(files_of_a_renamed_directory_are_marked_before_their_old_names_go),
 	        cmocka_unit_test(what_was_renamed_unseen_is_marked_before_its_old_name_goes),
+	        cmocka_unit_test(names_that_are_put_off_are_told_at_once),
+	        cmocka_unit_test(names_that_were_found_missing_are_told_at_once),
+	        cmocka_unit_test(large_subtree_is_owed_until_all_of_it_is_marked),
+	        cmocka_unit_test(name_that_is_there_again_is_not_owed),
 	        cmocka_unit_test(directory_that_leaves_the_tree_is_deleted),
 	        cmocka_unit_test(name_that_is_taken_again_at_once_is_not_deleted),
 	};
