@@ -8,6 +8,7 @@ import shutil
 import pytest
 from harness import proc
 from harness.servers import KINDS
+from harness.tree import oracle
 
 MB = 1 << 20
 SETS = ["renames=yes"]
@@ -19,6 +20,25 @@ def fill(src, name, count=1000, size=2000):
         os.makedirs(d, exist_ok=True)
         with open(f"{d}/f{n}", "wb") as f:
             f.write(b"%08d" % n * (size // 8))
+
+
+def write(path, content):
+    with open(path, "wb") as f:
+        f.write(content)
+
+
+def fill_all_kinds(src, name, count=2000):
+    """Directories, with and without files, links and files of two names."""
+    for n in range(count):
+        d = f"{src}/{name}/x{n}"
+        os.makedirs(d)
+        if n % 4 == 1:
+            write(d + "/f", b"%d" % n)
+        elif n % 4 == 2:
+            os.symlink("f", d + "/s")
+        elif n % 4 == 3:
+            write(d + "/a", b"%d" % n)
+            os.link(d + "/a", d + "/b")
 
 
 def inodes(root):
@@ -53,6 +73,30 @@ def test_renamed_directory_keeps_its_files_at_the_target(box, kind):
     assert sent(ls, lambda: os.rename(src + "/new", src + "/far/away/again")) < MB
     assert inodes(server.path + "/far/away/again") == before
     box.check_equal(src, server)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_rsync_finds_nothing_to_do_after_renames(box, kind):
+    """Content, times, owners, links: what the program itself compares, byte by byte."""
+    src, server = box.dir("src"), box.server(kind)
+    fill(src, "old")
+    fill_all_kinds(src, "kinds", 300)
+    box.write(src + "/big", os.urandom(MB) * 3)
+    box.write(src + "/small", b"small")
+    os.chown(src + "/old/d3/f300", 1000, 1000)
+    os.chmod(src + "/old/d4", 0o2750)
+    ls = box.lockstep(src, [server], sets=SETS).settle(60)
+    for turn in range(3):
+        os.rename(src + "/old", src + "/new")
+        os.rename(src + "/kinds", src + f"/new/kinds{turn}")
+        os.rename(src + "/big", src + "/new/d1/big")
+        os.rename(src + "/small", src + f"/small{turn}")
+        ls.settle(60)
+        assert not oracle(src, server.path, "AX")
+        os.rename(src + "/new", src + "/old")
+        os.rename(src + f"/old/kinds{turn}", src + "/kinds")
+        os.rename(src + "/old/d1/big", src + "/big")
+        os.rename(src + f"/small{turn}", src + "/small")
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -158,25 +202,6 @@ def test_target_that_lost_the_former_name_gets_the_content(box):
     os.rename(src + "/old", src + "/new")
     ls.settle(60)
     box.check_equal(src, server)
-
-
-def fill_all_kinds(src, name):
-    """2,000 directories, with and without files, links and files of two names."""
-    for n in range(2000):
-        d = f"{src}/{name}/x{n}"
-        os.makedirs(d)
-        if n % 4 == 1:
-            write(d + "/f", b"%d" % n)
-        elif n % 4 == 2:
-            os.symlink("f", d + "/s")
-        elif n % 4 == 3:
-            write(d + "/a", b"%d" % n)
-            os.link(d + "/a", d + "/b")
-
-
-def write(path, content):
-    with open(path, "wb") as f:
-        f.write(content)
 
 
 @pytest.mark.parametrize("watched", (True, False))
