@@ -208,18 +208,23 @@ static bool rename_is_awaited(struct engine *e, struct bytes path, int64_t now_n
 static bool rename_under_way(const struct engine *e, const struct mark *m,
                              const struct belief *known)
 {
-	struct former *o, *next;
+	const struct flight *f, *next;
 
 	for (struct bytes path = m->path; path.n; path = path_parent(path)) {
-		o = former_find(e, path);
+		const struct former *o = former_find(e, path);
+
 		if (o && o->flight)
 			return true;
 	}
 	if (!mark_exclusive(m) || ((known->state & LEDGER_CONFIRMED) && S_ISREG(known->fp.mode)))
 		return false;
-	HASH_ITER (hh, e->formers, o, next) {
-		if (o->flight && path_below(former_path(o), m->path))
-			return true;
+	HASH_ITER (hh, e->flights, f, next) {
+		for (size_t i = 0; i < f->marks; i++) {
+			const struct former *o = f->former_of[i];
+
+			if (o && path_below(former_path(o), m->path))
+				return true;
+		}
 	}
 	return false;
 }
