@@ -121,10 +121,11 @@ void crawl_fresh(struct source *s, uint32_t node, bool deep, const struct look *
 bool crawl_after(struct source *s, struct late *late)
 {
 	struct crawl *c = s->fresh;
+	struct look look = late->look;
 
 	if (!c || !late_put(&c->late, &c->nlate, &c->late_cap, late))
 		return false;
-	look_widen(&c->look, &late->look);
+	look_widen(&c->look, &look);
 	return true;
 }
 

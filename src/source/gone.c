@@ -169,6 +169,30 @@ struct bytes gone_top(const struct gone *g)
 	return (struct bytes){g->path.p, g->top_n};
 }
 
+uint64_t gone_count(struct source *s, unsigned job)
+{
+	struct ledger *ledger = s->jobs[job].ledger;
+	struct gone g = {.job = job, .counting = true};
+	struct belief belief;
+	uint64_t n;
+
+	ledger_get(ledger, buf_bytes(&s->path), &belief);
+	if (belief.state == LEDGER_ABSENT ||
+	    filter_excludes_any(s->config.filter, buf_bytes(&s->path), is_dir(&belief)))
+		return 0;
+	buf_init(&g.path, s->path.max);
+	buf_add_bytes(&g.path, buf_bytes(&s->path));
+	if (maybe_dir(&belief))
+		descend(&g, ledger, is_dir(&belief));
+	while (g.depth) {
+		lookthread_alive(s);
+		step(s, &g, NULL);
+	}
+	n = g.owed + 1;
+	gone_done(&g);
+	return n;
+}
+
 void gone_below(struct source *s, unsigned job, const struct look *look, bool dir,
                 const struct gone_mark *last)
 {
@@ -180,6 +204,10 @@ void gone_below(struct source *s, unsigned job, const struct look *look, bool di
 	g = mem_alloc(sizeof(*g));
 	g->job = job;
 	g->last = *last;
+	if (!s->late_owed) {
+		s->late_owed = gone_count(s, job);
+		s->jobs[job].owed += s->late_owed;
+	}
 	g->owed = s->late_owed;
 	s->late_owed = 0;
 	buf_init(&g->path, s->path.max);
@@ -203,28 +231,4 @@ void gone_report(struct source *s, unsigned job, const struct belief *belief,
 		gone_below(s, job, look, is_dir(belief), &last);
 	else
 		outbox_mark(s, job, buf_bytes(&s->path), look, last.action, last.flags, 0, 0);
-}
-
-uint64_t gone_count(struct source *s, unsigned job)
-{
-	struct ledger *ledger = s->jobs[job].ledger;
-	struct gone g = {.job = job, .counting = true};
-	struct belief belief;
-	uint64_t n;
-
-	ledger_get(ledger, buf_bytes(&s->path), &belief);
-	if (belief.state == LEDGER_ABSENT ||
-	    filter_excludes_any(s->config.filter, buf_bytes(&s->path), is_dir(&belief)))
-		return 0;
-	buf_init(&g.path, s->path.max);
-	buf_add_bytes(&g.path, buf_bytes(&s->path));
-	if (maybe_dir(&belief))
-		descend(&g, ledger, is_dir(&belief));
-	while (g.depth) {
-		lookthread_alive(s);
-		step(s, &g, NULL);
-	}
-	n = g.owed + 1;
-	gone_done(&g);
-	return n;
 }

@@ -56,8 +56,8 @@ struct source_marks {
 	unsigned job;
 	struct mark *marks; /* paths owned by the letter */
 	size_t count;
-	/* Names of the job's ledger that were found gone, but are not marked yet, since what they
-	 * may have become goes first; by now, as after these marks. */
+	/* Names of the job's ledger that were found gone, but are not marked yet: what they may
+	 * have become goes first, or there are too many of them. As after these marks. */
 	uint64_t owed;
 	int root_fd; /* O_PATH root opened after a guard check just now, or -1; the receiver closes
 	                it */

@@ -63,6 +63,8 @@ static void files_of_a_renamed_directory_are_marked_before_their_old_names_go(vo
 	move_at_once(&l, "a", "z");
 	assert_true(place(&l, "z/e/f", false) < place(&l, "a/e/f", true));
 	assert_true(place(&l, "z/e/g", false) < place(&l, "a/e/f", true));
+	assert_true(live_mark(&l, "z/e/g")->born > 0);
+	assert_true(live_mark(&l, "z/e/g")->since_ns > 0);
 	live_stop(&l);
 }
 
@@ -131,6 +133,30 @@ static void large_subtree_is_owed_until_all_of_it_is_marked(void **state)
 	live_stop(&l);
 }
 
+static void removed_subtree_is_owed_until_all_of_it_is_marked(void **state)
+{
+	char out[128], name[32];
+	struct live l;
+
+	(void)state;
+	live_init(&l, NULL);
+	l.config.letter_marks = 1;
+	put(&l, "stays", "x");
+	make(&l, "a");
+	for (int i = 0; i < 3000; i++) {
+		(void)snprintf(name, sizeof(name), "a/f%d", i);
+		put(&l, name, "x");
+	}
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	(void)snprintf(out, sizeof(out), "%s/n", l.outside);
+	move_at_once(&l, "a", out);
+	assert_int_equal(l.owed_most, 3000); /* less the one in the first letter */
+	assert_int_equal(l.owed, 0);
+	live_stop(&l);
+}
+
 static void name_that_is_there_again_is_not_owed(void **state)
 {
 	struct live l;
@@ -185,6 +211,7 @@ int main(void)
 	        cmocka_unit_test(names_that_are_put_off_are_told_at_once),
 	        cmocka_unit_test(names_that_were_found_missing_are_told_at_once),
 	        cmocka_unit_test(large_subtree_is_owed_until_all_of_it_is_marked),
+	        cmocka_unit_test(removed_subtree_is_owed_until_all_of_it_is_marked),
 	        cmocka_unit_test(name_that_is_there_again_is_not_owed),
 	        cmocka_unit_test(directory_that_leaves_the_tree_is_deleted),
 	        cmocka_unit_test(name_that_is_taken_again_at_once_is_not_deleted),
