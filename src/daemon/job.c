@@ -336,11 +336,12 @@ static uint64_t first_generation(void)
 	return (uint64_t)(now_s > STAMP_AGO_S ? now_s - STAMP_AGO_S : now_s);
 }
 
-/* A former name's extended attributes and ACLs are not read, so none is listed with those. */
-static bool job_links_renames(const struct config_options *o)
+/* A former name's extended attributes and ACLs are not read, so none is listed with those. And what
+ * stays would be one inode with the new name. */
+bool job_links_renames(const struct config_options *o)
 {
-	return o->renames && (o->keep & CONFIG_KEEP_LINKS) && (o->keep & CONFIG_KEEP_TIMES) &&
-	       !o->xattrs && !o->acls;
+	return o->renames && o->delete &&(o->keep & CONFIG_KEEP_LINKS) &&
+	       (o->keep & CONFIG_KEEP_TIMES) && !o->xattrs && !o->acls;
 }
 
 static void job_new_engine(struct job *j)

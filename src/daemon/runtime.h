@@ -172,6 +172,8 @@ void tree_job_gone(struct tree *t); /* a closing job has ended */
 int job_start(struct tree *t, const struct config_job *config, struct err *err);
 /* Ends worker and connects, detaches from the source; freed when all of that has answered. */
 void job_close(struct job *j);
+/* What is renamed is linked at the target. */
+bool job_links_renames(const struct config_options *o);
 void job_set_paused(struct job *j, bool paused);
 void job_detached(struct job *j);
 void job_release(struct job *j); /* one handle less; frees when closing and none is left */

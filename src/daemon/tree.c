@@ -22,7 +22,7 @@ int tree_start(struct instance *in, const struct config_tree *config, struct err
 	t->config = config;
 	c.filter = t->filter;
 	for (size_t i = 0; i < config->job_count; i++)
-		c.renames = c.renames || config->jobs[i].options.renames;
+		c.renames = c.renames || job_links_renames(&config->jobs[i].options);
 	if (r == 0)
 		r = source_start(&t->source, &c, in->letters, err);
 	if (r < 0) {
