@@ -111,7 +111,7 @@ static bool last_path(const struct source *s, uint32_t node, struct buf *path)
  * name. */
 static void tell_links(struct source *s, uint32_t node, struct bytes name, const struct look *look)
 {
-	const unsigned written = BACKLOG_WRITTEN | BACKLOG_CLOSED;
+	const unsigned written = BACKLOG_WRITTEN | BACKLOG_CLOSED | BACKLOG_LEFT;
 	struct buf here = s->path;
 
 	if (!(look->bits & (written | BACKLOG_META)) || !name.n)

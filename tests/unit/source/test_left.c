@@ -1,0 +1,48 @@
+/* What was written under a name that has left the tree stands under its other names. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/fd.h"
+#include "source/inside.h"
+#include "live.h"
+
+/* Its directory was found gone before the events of the write and of the removal were read. */
+static void file_written_and_removed_in_a_directory_that_was_lost_is_told_to_its_links(void **state)
+{
+	struct live l;
+	struct mark m = {.path = BYTES("d"), .action = MARK_LOOK, .born = 1};
+
+	(void)state;
+	live_init(&l, NULL);
+	make(&l, "d");
+	put(&l, "d/f", "1");
+	assert_int_equal(link(at(&l, "d/f"), at(&l, "g")), 0);
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	l.apply = false;                           /* deletions take their time */
+	(void)pthread_mutex_lock(&l.source->lock); /* the look comes before the events */
+	move(&l, "d", "e");
+	put(&l, "e/f", "2");
+	drop(&l, "e/f");
+	drop(&l, "e");
+	source_look(l.source, 0, ++l.token, &m, 1);
+	(void)pthread_mutex_unlock(&l.source->lock);
+	live_barrier(&l);
+	assert_non_null(live_mark(&l, "g"));
+	assert_int_equal(live_mark(&l, "g")->action, MARK_CONTENT);
+	live_stop(&l);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(
+	                file_written_and_removed_in_a_directory_that_was_lost_is_told_to_its_links),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
