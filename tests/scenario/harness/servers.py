@@ -127,12 +127,13 @@ class Rsyncd:
 
 
 class Sshd:
-    """A real sshd on a free loopback port with keys of its own; the target is a directory in the tests' box."""
+    """A real sshd on a free loopback port with keys of its own; the target is a directory in the tests' box. `settings`
+    replace or add lines of its configuration."""
 
     kind = "ssh"
     args = ()
 
-    def __init__(self, home, *, name="sshd"):
+    def __init__(self, home, *, name="sshd", **settings):
         self.home = os.path.join(home, name)
         self.path = os.path.join(self.home, "tree")
         os.makedirs(self.path)
@@ -146,10 +147,16 @@ class Sshd:
         with open(self.host_key + ".pub") as key, open(self.known_hosts, "w") as known:
             known.write(f"[127.0.0.1]:{self.port} {key.read()}")
         self.conf = os.path.join(self.home, "sshd_config")
+        self.log = os.path.join(self.home, "sshd.log")
+        lines = {
+            "Port": self.port, "ListenAddress": "127.0.0.1", "HostKey": self.host_key, "PidFile": "none",
+            "AuthorizedKeysFile": f"{self.home}/authorized_keys", "StrictModes": "no", "UsePAM": "no", "PermitRootLogin": "yes",
+            "PasswordAuthentication": "no", "KbdInteractiveAuthentication": "no", "MaxStartups": 100, "MaxSessions": 100,
+            "UseDNS": "no",
+            "SetEnv": "SHLVL=2",  # else bash reads the ~/.bashrc of whoever runs the tests, for each session
+        } | settings
         with open(self.conf, "w") as f:
-            f.write(f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.host_key}\nPidFile none\n"
-                    f"AuthorizedKeysFile {self.home}/authorized_keys\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n"
-                    "PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\nMaxSessions 100\nUseDNS no\n")
+            f.writelines(f"{k} {v}\n" for k, v in lines.items())
         self.target = f"{getpass.getuser()}@127.0.0.1:{self.path}"
         self.options = (f"ssh_port={self.port}", f"ssh_key={self.key}", f"ssh_option=UserKnownHostsFile={self.known_hosts}",
                         "ssh_option=StrictHostKeyChecking=yes")
@@ -159,9 +166,17 @@ class Sshd:
     def start(self):
         if os.geteuid() == 0:
             os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
-        self.proc = spawn(["/usr/sbin/sshd", "-D", "-e", "-f", self.conf], log=os.path.join(self.home, "sshd.log"))
+        self.proc = spawn(["/usr/sbin/sshd", "-D", "-e", "-f", self.conf], log=self.log)
         until(lambda: listening(self.port) or self.proc.poll() is not None, 10, "sshd answering")
-        assert self.proc.poll() is None, open(os.path.join(self.home, "sshd.log")).read()
+        assert self.proc.poll() is None, self.read_log()
+
+    def read_log(self):
+        with open(self.log, errors="backslashreplace") as f:
+            return f.read()
+
+    def logins(self):
+        """How often somebody logged in: connections, not the sessions in them."""
+        return self.read_log().count("Accepted publickey")
 
     def ssh_command(self):
         """The command line by which stock rsync reaches it; for tests of this class."""
