@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "daemon/tether.h"
 #include "tls/relay.h"
 #include "worker/worker.h"
 
@@ -13,5 +14,7 @@ int main(int argc, char **argv)
 		return worker_main(WORKER_FD);
 	if (argc > 1 && strcmp(argv[1], RELAY_ARGUMENT) == 0)
 		return relay_main(argc - 2, argv + 2);
+	if (argc > 1 && strcmp(argv[1], TETHER_ARGUMENT) == 0)
+		return tether_main(argc - 2, argv + 2);
 	return cli_main(argc, argv);
 }

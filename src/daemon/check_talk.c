@@ -134,7 +134,7 @@ int check_talk_connect(struct check_talk *t, enum session_class class, struct er
 		return connect_tls(t, err);
 	if (t->job->target.kind == TARGET_RSYNCD)
 		return connect_tcp(t, err);
-	return spawn(t, connect_args(t->job, class, &t->options), -1, err);
+	return spawn(t, connect_args(t->job, class, &t->options, NULL), -1, err);
 }
 
 /* --- talking --- */

@@ -20,7 +20,7 @@ struct child {
 	void *arg;
 	int64_t status;
 	int signal;
-	bool ended;
+	bool ended, group;
 	unsigned open_handles;
 };
 
@@ -162,7 +162,7 @@ int child_spawn(struct child **ret, uv_loop_t *loop, const struct child_spec *sp
 	        .cwd = spec->cwd,
 	        .stdio = stdio,
 	        .stdio_count = spec->fd3 >= 0 ? 4 : 3,
-	        .flags = 0,
+	        .flags = spec->group ? UV_PROCESS_DETACHED : 0,
 	};
 	int r;
 
@@ -171,6 +171,7 @@ int child_spawn(struct child **ret, uv_loop_t *loop, const struct child_spec *sp
 	(void)uv_timer_init(loop, &c->ladder);
 	c->process.data = c->errors.data = c->ladder.data = c;
 	c->open_handles = 3;
+	c->group = spec->group;
 	c->exited = spec->exited;
 	c->arg = spec->arg;
 	r = uv_spawn(loop, &c->process, &options);
@@ -196,6 +197,11 @@ int child_pid(const struct child *c)
 	return c->process.pid;
 }
 
+static void child_signal(struct child *c, int sig)
+{
+	(void)kill(c->group ? -c->process.pid : c->process.pid, sig); /* ESRCH: it has just ended */
+}
+
 static void child_climb(uv_timer_t *t)
 {
 	child_kill(t->data);
@@ -205,14 +211,14 @@ void child_end(struct child *c)
 {
 	if (c->ended || uv_is_active((uv_handle_t *)&c->ladder))
 		return;
-	(void)uv_process_kill(&c->process, SIGTERM); /* ESRCH: it has just ended */
+	child_signal(c, SIGTERM);
 	(void)uv_timer_start(&c->ladder, child_climb, LADDER_MS, 0);
 }
 
 void child_kill(struct child *c)
 {
 	if (!c->ended)
-		(void)uv_process_kill(&c->process, SIGKILL);
+		child_signal(c, SIGKILL);
 }
 
 void child_orphan(struct child *c)

@@ -21,6 +21,7 @@ struct child_spec {
 	const char *cwd;   /* NULL: ours */
 	int fd0, fd1;      /* borrowed; become standard input and output; -1: /dev/null */
 	int fd3;           /* borrowed; becomes descriptor 3; -1: none */
+	bool group;        /* it leads a group of processes, and is ended with all of them */
 	child_exit_fn *exited;
 	void *arg;
 };

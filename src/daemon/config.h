@@ -82,6 +82,7 @@ struct config_options {
 	char *tls_name, *tls_ca, *tls_cert, *tls_key; /* struct tls_setup; NULL: none */
 	uint64_t ssh_port;                            /* 0: ssh's own */
 	char *ssh_key;                                /* NULL: ssh's own */
+	bool ssh_share;                               /* sessions over one connection */
 	struct config_list ssh_option;                /* each for one -o */
 	struct config_list ssh_command;               /* words of `ssh_command`, at least one */
 	struct config_list rsync_path;                /* words of `rsync_path`, at least one */

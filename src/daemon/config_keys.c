@@ -220,12 +220,19 @@ const struct config_key config_keys[] = {
         {"ssh_key", ANYWHERE, JOB(ssh_key), .type = CONFIG_PATH,
          .example = "/etc/lockstep/id_ed25519",
          .help = "Identity file for ssh; then no key of an agent is tried."},
+        {"ssh_share", ANYWHERE, JOB(ssh_share), .type = CONFIG_BOOL, .preset = "yes",
+         .example = "no",
+         .help = "Run the sessions of a job over one lasting ssh connection (ControlMaster of "
+                 "ssh_config(5)), so that not each of them logs in. Off, too, where ssh_option or "
+                 "ssh_command says anything of Control*: then ssh does as it is told there."},
         {"ssh_option", ANYWHERE, JOB(ssh_option), .type = CONFIG_LIST,
          .example = "StrictHostKeyChecking=accept-new",
          .help = "An option of ssh_config(5) as Name=value. Repeatable."},
         {"ssh_command", ANYWHERE, JOB(ssh_command), .type = CONFIG_WORDS, .preset = "ssh",
          .example = "/usr/local/bin/ssh -4",
-         .help = "The ssh program and arguments for it, split on blanks. No shell is involved."},
+         .help = "The ssh program and arguments for it, split on blanks. No shell is involved. A "
+                 "script of your own should end in exec: else a connection may outlive a lockstep "
+                 "that is killed."},
         {"rsync_path", ANYWHERE, JOB(rsync_path), .type = CONFIG_WORDS, .preset = "rsync",
          .example = "sudo rsync",
          .help = "How rsync is started at an ssh or local target, split on blanks."},

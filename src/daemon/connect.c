@@ -11,15 +11,18 @@
 
 static void connect_unlink(struct connect *c)
 {
-	if (!c->job)
+	struct job *j = c->job;
+
+	if (!j)
 		return;
-	for (struct connect **p = &c->job->connects; *p; p = &(*p)->next) {
+	for (struct connect **p = &j->connects; *p; p = &(*p)->next) {
 		if (*p == c) {
 			*p = c->next;
 			break;
 		}
 	}
 	c->job = NULL;
+	share_left(j);
 }
 
 static void connect_free_if_over(struct connect *c)
@@ -165,6 +168,7 @@ void connect_cancel_all(struct job *j)
 		connect_tls_cancel(c);
 		connect_free_if_over(c);
 	}
+	share_left(j);
 }
 
 static bool said(struct bytes text, const char *words)
@@ -239,6 +243,9 @@ void connect_session_gone(struct job *j, const struct wire_gone *m)
 
 	while (c && c->session != m->session)
 		c = c->next;
+	/* The next one does not wait for a connection that may be dead. */
+	if (c && c->shared && !m->was_ready && m->trouble == TROUBLE_TIMEOUT)
+		share_retire(j);
 	if (!c || m->trouble == TROUBLE_NONE) {
 		if (c)
 			connect_unlink(c);

@@ -13,6 +13,7 @@ struct connect {
 	uint64_t session;
 	enum session_class class;
 	bool extras;      /* session_options.extras */
+	bool shared;      /* goes over the connection that the job's sessions share */
 	unsigned without; /* what the target was known to refuse when it began */
 	uv_getaddrinfo_t resolve;
 	struct addrinfo *addresses, *next_address;

@@ -3,9 +3,15 @@
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/un.h>
 #include "base/mem.h"
+#include "daemon/tether.h"
 
 #define NS_PER_S 1000000000LL
+/* ssh asks so often, and hangs up when it has had no answer to all but the first time. */
+#define ALIVE_ASKS 4
+/* "." and 16 letters, as long as ssh has not given its socket the name that it is to have. */
+#define SOCKET_SUFFIX 17
 
 static void words_add(struct words *w, const char *word)
 {
@@ -93,7 +99,56 @@ static char *shell_word(const char *word)
 	return text;
 }
 
-static void add_ssh(struct words *w, const struct config_job *job)
+bool connect_may_share(const struct config_job *job)
+{
+	const struct config_options *o = &job->options;
+
+	if (job->target.kind != TARGET_SSH || !o->ssh_share)
+		return false;
+	for (size_t i = 0; i < o->ssh_option.count; i++) {
+		if (strncasecmp(o->ssh_option.items[i], "Control", 7) == 0)
+			return false;
+	}
+	for (size_t i = 1; i < o->ssh_command.count; i++) {
+		const char *word = o->ssh_command.items[i];
+
+		if (strcasestr(word, "Control") || strncmp(word, "-S", 2) == 0 ||
+		    strncmp(word, "-M", 2) == 0)
+			return false;
+	}
+	return true;
+}
+
+char *connect_control(const char *path, const char **why)
+{
+	struct buf b;
+	char *text;
+
+	if (strlen(path) + SOCKET_SUFFIX >= sizeof((struct sockaddr_un){0}.sun_path)) {
+		*why = "its path is too long for a socket";
+		return NULL;
+	}
+	/* ssh reads the option as a line of its configuration, and has no escape for these. */
+	if (strpbrk(path, "\"\\\r\n\f") || strstr(path, "${")) {
+		*why = "ssh has no way to write its path";
+		return NULL;
+	}
+	buf_init(&b, 1024);
+	buf_add_u8(&b, '"'); /* there may be blanks in it */
+	for (const char *p = path; *p; p++) {
+		if (*p == '%')
+			buf_add_u8(&b, '%');
+		buf_add_u8(&b, (uint8_t)*p);
+	}
+	buf_add_u8(&b, '"');
+	text = mem_dup(b.p, b.n);
+	buf_done(&b);
+	return text;
+}
+
+/* Of an option that is given twice ssh takes the first: `first` stands before what is configured.
+ */
+static void add_ssh(struct words *w, const struct config_job *job, struct words *first)
 {
 	const struct config_options *o = &job->options;
 	const struct target *t = &job->target;
@@ -102,7 +157,8 @@ static void add_ssh(struct words *w, const struct config_job *job)
 	for (size_t i = 0; i < o->ssh_command.count; i++)
 		words_add(w, o->ssh_command.items[i]);
 	words_add(w, "-oBatchMode=yes");
-	/* Of an option that is given twice ssh takes the first. */
+	for (size_t i = 0; i < first->count; i++)
+		words_add(w, first->items[i]);
 	for (size_t i = 0; i < o->ssh_option.count; i++)
 		words_take(w, mem_printf("-o%s", o->ssh_option.items[i]));
 	words_take(w,
@@ -120,17 +176,44 @@ static void add_ssh(struct words *w, const struct config_job *job)
 	words_add(w, t->host);
 }
 
+struct words connect_master_args(const struct config_job *job, const char *control, pid_t parent)
+{
+	unsigned timeout_s = (unsigned)(job->options.timeout_ns / NS_PER_S);
+	struct words w = {0}, first = {0};
+
+	words_add(&w, "/proc/self/exe");
+	words_add(&w, TETHER_ARGUMENT);
+	words_take(&w, mem_printf("%d", (int)parent));
+	words_add(&first, "-N");
+	words_add(&first, "-oControlMaster=yes");
+	words_take(&first, mem_printf("-oControlPath=%s", control));
+	words_add(&first, "-oControlPersist=no");
+	words_take(&first, mem_printf("-oServerAliveInterval=%u",
+	                              timeout_s > ALIVE_ASKS ? timeout_s / ALIVE_ASKS : 1));
+	words_take(&first, mem_printf("-oServerAliveCountMax=%u", ALIVE_ASKS - 1));
+	/* Ports that the user's configuration forwards are for sessions of the user's. */
+	words_add(&first, "-oClearAllForwardings=yes");
+	add_ssh(&w, job, &first);
+	words_done(&first);
+	return w;
+}
+
 struct words connect_args(const struct config_job *job, enum session_class class,
-                          const struct session_options *o)
+                          const struct session_options *o, const char *control)
 {
 	const struct config_list *rsync = &job->options.rsync_path;
 	autofree char *dir = connect_path(&job->target);
 	char **args = session_args(SESSION_PIPE, class, o, dir);
 	bool ssh = job->target.kind == TARGET_SSH;
-	struct words w = {0};
+	struct words w = {0}, first = {0};
 
+	if (control) {
+		words_add(&first, "-oControlMaster=no");
+		words_take(&first, mem_printf("-oControlPath=%s", control));
+	}
 	if (ssh)
-		add_ssh(&w, job);
+		add_ssh(&w, job, &first);
+	words_done(&first);
 	for (size_t i = 0; i < rsync->count; i++)
 		words_take(&w, ssh ? shell_word(rsync->items[i]) : mem_strdup(rsync->items[i]));
 	for (size_t i = 0; args && args[i]; i++)

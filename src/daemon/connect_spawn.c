@@ -64,7 +64,8 @@ static void spawn_target(struct connect *c, int dir)
 
 	o.extras = c->extras;
 	session_leave_out(&o, c->without);
-	struct words w = connect_args(c->job->config, c->class, &o);
+	struct words w =
+	        connect_args(c->job->config, c->class, &o, share_control(c->job, &c->shared));
 	autofree char *cwd = dir >= 0 ? mem_printf("/proc/self/fd/%d", dir) : NULL;
 
 	if (cwd) { /* the target is the last word */

@@ -190,7 +190,9 @@ static int crew_take_frame(struct job *j, const struct frame *f)
 		struct wire_ready m;
 
 		crew_paid(j->crew);
-		if ((r = wire_get_ready(f->payload, &m)) == 0 && verify_owns(m.session))
+		if ((r = wire_get_ready(f->payload, &m)) == 0)
+			share_ready(j);
+		if (r == 0 && verify_owns(m.session))
 			verify_session_ready(j, &m);
 		else if (r == 0)
 			crew_session_ready(j, &m, now);

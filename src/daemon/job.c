@@ -400,6 +400,7 @@ int job_start(struct tree *t, const struct config_job *config, struct err *err)
 	}
 	connect_options(&config->options, &j->session_options, &j->usermap, &j->groupmap);
 	job_new_engine(j);
+	share_begin(j);
 	if (reload_was_paused(j->instance, config->name))
 		job_set_paused(j, true);
 	(void)uv_timer_init(&t->instance->loop, &j->timer);
@@ -478,6 +479,7 @@ void job_close(struct job *j)
 		reload_note_paused(j->instance, j->config->name);
 	waits_forget_job(j->instance, j);
 	connect_cancel_all(j);
+	share_retire(j);
 	crew_quit(j);
 	uv_close((uv_handle_t *)&j->timer, job_handle_closed);
 	j->detach_token = ++j->instance->next_token;
@@ -488,6 +490,8 @@ void job_set_paused(struct job *j, bool paused)
 {
 	j->paused = paused;
 	engine_set_paused(j->engine, paused, instance_now());
+	if (paused)
+		share_retire(j);
 }
 
 void job_detached(struct job *j)
@@ -502,6 +506,7 @@ void job_release(struct job *j)
 	struct tree *t = j->tree;
 
 	t->jobs[j->number] = NULL;
+	share_free(j);
 	engine_free(j->engine);
 	ledger_close(j->ledger);
 	j->recents->close(j->recents);

@@ -7,6 +7,7 @@
  *     without.c   what its target refuses
  *     crew.c      the job's worker process and the frames to and from it
  *     connect*.c  a connected descriptor for a new session: TCP, ssh, local
+ *     share.c     the connection that a job's sessions through ssh share
  *     child.c     everything that is spawned
  *     aside.c     blocking calls in threads of their own
  *     waits.c     clients that wait for a barrier, and --once
@@ -77,6 +78,7 @@ struct job {
 	int root_fd; /* valid while engine_run() is called with root_ok; else -1 */
 	struct crew *crew;
 	struct connect *connects;
+	struct share *share;     /* NULL: not through ssh, or each session by itself */
 	struct connect *looking; /* the attempt that looks at the local target, even if it was
 	                          * given up: while that does not answer there is no second */
 	uint64_t next_session;
@@ -216,6 +218,18 @@ void connect_cancel_all(struct job *j);
 void connect_session_gone(struct job *j, const struct wire_gone *m);
 /* The local target's present directory is the right one from now on. */
 void connect_approve_pin(struct job *j);
+
+/* share.c */
+void share_begin(struct job *j);
+/* A session is ready: the login is as it should be, and the next ones may do without. */
+void share_ready(struct job *j);
+/* The ControlPath of a session that begins now, for connect_args(); *ret: whether it goes over the
+ * shared connection. */
+const char *share_control(struct job *j, bool *ret);
+/* No session begins over it any more; it ends with the last. */
+void share_retire(struct job *j);
+void share_left(struct job *j); /* a session is over */
+void share_free(struct job *j); /* its master has ended */
 
 /* waits.c */
 void waits_barrier(struct instance *in, struct tree *t, uint64_t token, uint64_t drain,

@@ -160,6 +160,9 @@ void engine_status(struct engine *e, struct engine_status *ret, int64_t now_ns);
 void engine_each_failure(struct engine *e, bool (*fn)(const struct engine_failure *f, void *arg),
                          void *arg);
 
+/* Bytes of content in the batch in flight that has most. */
+uint64_t engine_heaviest_flight(const struct engine *e);
+
 /* Every mark that is pending or in flight, for tests and dumps. */
 void engine_each_mark(struct engine *e,
                       bool (*fn)(const struct mark *mark, bool in_flight, void *arg), void *arg);

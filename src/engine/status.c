@@ -94,6 +94,21 @@ size_t engine_left(const struct engine *e)
 	return pathset_pending(e->set) + pathset_in_flight(e->set);
 }
 
+uint64_t engine_heaviest_flight(const struct engine *e)
+{
+	struct flight *f, *next;
+	uint64_t heaviest = 0;
+
+	HASH_ITER (hh, e->flights, f, next) {
+		uint64_t bytes = 0;
+
+		for (size_t i = 0; f->batch && i < batch_count(f->batch); i++)
+			bytes += batch_mark(f->batch, i)->size;
+		heaviest = bytes > heaviest ? bytes : heaviest;
+	}
+	return heaviest;
+}
+
 void engine_each_mark(struct engine *e,
                       bool (*fn)(const struct mark *mark, bool in_flight, void *arg), void *arg)
 {

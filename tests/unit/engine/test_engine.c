@@ -819,11 +819,33 @@ static void hot_mark_below_a_directory_that_left_does_not_wait(void **state)
 
 #define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, rig_drop)
 
+static void heaviest_flight_is_that_with_most_content(void **state)
+{
+	struct rig *r = *state;
+	struct mark m = {.action = MARK_QUICK, .flags = MARK_FRESH, .born = 1};
+
+	assert_int_equal(engine_heaviest_flight(r->engine), 0);
+	m.since_ns = r->now_ns;
+	m.path = BYTES("large");
+	m.size = 3u << 20;
+	engine_marks(r->engine, &m, 1, r->now_ns);
+	rig_run(r);
+	m.path = BYTES("small");
+	m.size = 10;
+	engine_marks(r->engine, &m, 1, r->now_ns);
+	rig_run(r);
+	assert_ptr_not_equal(rig_find(r, "large"), rig_find(r, "small"));
+	assert_int_equal(engine_heaviest_flight(r->engine), 3u << 20);
+	rig_confirm_all(r);
+	assert_int_equal(engine_heaviest_flight(r->engine), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        TEST(mark_is_intended_before_it_is_sent, rig_make),
 	        TEST(ack_enters_the_ledger, rig_make),
+	        TEST(heaviest_flight_is_that_with_most_content, rig_make),
 	        TEST(what_is_confirmed_but_for_an_attribute_is_told, rig_make),
 	        TEST(vanished_entry_is_looked_at_and_its_intent_withdrawn, rig_make),
 	        TEST(closed_new_file_goes_unasked_where_its_directory_stands, rig_make),
