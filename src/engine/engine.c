@@ -206,7 +206,7 @@ static bool engine_concerns_pending(struct engine *e, const struct mark *m, int6
 		return false;
 	}
 	if (m->action == MARK_CONTENT) {
-		pathset_stir(e->set, m->path, now_ns);
+		group_left(e, m, now_ns);
 		return false;
 	}
 	if (m->flags & MARK_DIR) {

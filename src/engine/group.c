@@ -88,18 +88,12 @@ static void group_read_of(struct engine *e, struct group_names *names, const str
 	group_read(e, names, b.fp.dev, m->link);
 }
 
-void group_doubt(struct engine *e, const struct flight *f, const struct mark *m,
-                 const struct fingerprint *fp, int64_t now_ns)
+/* The names that the target is believed to have for the inode m->link, but for m->path itself. */
+static void group_look_at(struct engine *e, const struct mark *m, int64_t now_ns)
 {
 	struct group_names names;
 
-	for (size_t i = 0; i < batch_count(f->batch); i++) {
-		const struct mark *other = batch_mark(f->batch, i);
-
-		if (other != m && other->link == fp->ino)
-			engine_put_look(e, other->path, m->born, m->since_ns, true, now_ns);
-	}
-	group_read(e, &names, fp->dev, fp->ino);
+	group_read_of(e, &names, m);
 	for (struct cursor c = cursor_of(buf_bytes(&names.paths)); cursor_left(&c);) {
 		struct bytes path = group_next(&c);
 
@@ -107,6 +101,55 @@ void group_doubt(struct engine *e, const struct flight *f, const struct mark *m,
 			engine_put_look(e, path, m->born, m->since_ns, true, now_ns);
 	}
 	buf_done(&names.paths);
+}
+
+void group_doubt(struct engine *e, const struct flight *f, const struct mark *m,
+                 const struct fingerprint *fp, int64_t now_ns)
+{
+	struct mark of = {
+	        .path = m->path, .born = m->born, .since_ns = m->since_ns, .link = fp->ino};
+
+	for (size_t i = 0; i < batch_count(f->batch); i++) {
+		const struct mark *other = batch_mark(f->batch, i);
+
+		if (other != m && other->link == fp->ino)
+			engine_put_look(e, other->path, m->born, m->since_ns, true, now_ns);
+	}
+	group_look_at(e, &of, now_ns);
+}
+
+struct group_link {
+	struct bytes path;
+	uint64_t ino;
+};
+
+static bool group_take_link(const struct mark *mark, bool in_flight, void *arg)
+{
+	struct group_link *l = arg;
+
+	(void)in_flight;
+	if (bytes_equal(mark->path, l->path))
+		l->ino = mark->link ? mark->link : l->ino;
+	return bytes_equal(mark->path, l->path);
+}
+
+void group_left(struct engine *e, const struct mark *m, int64_t now_ns)
+{
+	struct mark of = {.path = m->path, .born = m->born, .since_ns = m->since_ns};
+	struct group_link coming = {.path = m->path};
+	struct belief b;
+
+	pathset_stir(e->set, m->path, now_ns);
+	pathset_each(e->set, m->path, group_take_link, &coming);
+	ledger_get(e->ledger, m->path, &b);
+	if ((b.state & LEDGER_CONFIRMED) && S_ISREG(b.fp.mode) && b.fp.nlink > 1) {
+		of.link = b.fp.ino;
+		group_look_at(e, &of, now_ns);
+	}
+	if (coming.ino && coming.ino != of.link) {
+		of.link = coming.ino;
+		group_look_at(e, &of, now_ns);
+	}
 }
 
 static void group_catch_up_one(struct engine *e, const struct mark *m, int64_t now_ns)

@@ -37,11 +37,39 @@ static void file_written_and_removed_in_a_directory_that_was_lost_is_told_to_its
 	live_stop(&l);
 }
 
+/* Links of it may be on their way, and the ledger does not know them yet. */
+static void file_that_was_written_and_removed_is_told_to_those_on_their_way(void **state)
+{
+	struct live l;
+	bool told = false;
+
+	(void)state;
+	live_init(&l, NULL);
+	put(&l, "f", "1");
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	(void)pthread_mutex_lock(&l.source->lock); /* one drain for all */
+	assert_int_equal(link(at(&l, "f"), at(&l, "g")), 0);
+	put(&l, "f", "2");
+	drop(&l, "f");
+	(void)pthread_mutex_unlock(&l.source->lock);
+	live_barrier(&l);
+	for (size_t i = 0; i < l.nmarks; i++)
+		told |= bytes_equal(l.marks[i].path, BYTES("f")) &&
+		        l.marks[i].action == MARK_CONTENT && (l.marks[i].flags & MARK_IF_PENDING);
+	assert_true(told);
+	live_settle(&l);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(
 	                file_written_and_removed_in_a_directory_that_was_lost_is_told_to_its_links),
+	        cmocka_unit_test(file_that_was_written_and_removed_is_told_to_those_on_their_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
