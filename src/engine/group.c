@@ -74,6 +74,8 @@ void group_join(struct engine *e, const struct belief *known, const struct mark 
 		    (!pathset_has(e->set, joint.path) && !group_waits(e, joint.path)))
 			pathset_put(e->set, &joint, now_ns);
 	}
+	if (apart) /* a look that swallows the mark would find it confirmed */
+		engine_content_due(e, m->path, m->born, m->since_ns, false);
 	buf_done(&names.paths);
 }
 

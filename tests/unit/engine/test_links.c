@@ -90,6 +90,24 @@ static void name_of_an_inode_waits_while_another_is_looked_at(void **state)
 	assert_ptr_equal(rig_find(r, "a"), rig_find(r, "b"));
 }
 
+/* A look alone would find it as it was confirmed, a copy. */
+static void name_that_was_sent_without_its_links_is_joined_by_a_look_that_is_due(void **state)
+{
+	struct rig *r = *state;
+	struct fingerprint fp = {.mode = S_IFREG | 0644, .nlink = 2, .ino = 77, .size = 3};
+	struct rig_batch *list;
+
+	ledger_confirm(r->ledger, BYTES("b"), &fp);
+	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
+	list = rig_find(r, "a");
+	rig_put(r, "a", MARK_LOOK, 0);
+	rig_report_fp(r, list, "a", &fp);
+	rig_done(r, list, TROUBLE_NONE, false);
+	rig_wait(r, RIG_SECOND);
+	assert_non_null(rig_find_look(r, "a"));
+	assert_int_equal(rig_find_look(r, "a")->action, MARK_CONTENT);
+}
+
 /* Its answer comes after that of another name, which changes what the ledger says of both. */
 static void link_whose_time_was_put_back_is_sent_again_with_its_content(void **state)
 {
@@ -350,6 +368,7 @@ int main(void)
 	                rig_drop),
 	        TEST(link_that_is_back_before_its_deletion_is_joined_with_the_others),
 	        TEST(name_of_an_inode_waits_while_another_is_looked_at),
+	        TEST(name_that_was_sent_without_its_links_is_joined_by_a_look_that_is_due),
 	        TEST(link_whose_time_was_put_back_is_sent_again_with_its_content),
 	        cmocka_unit_test(link_is_due_when_the_name_whose_time_was_put_back_leaves),
 	        TEST(link_confirmed_meanwhile_is_due_when_the_name_that_was_written_leaves),
