@@ -66,7 +66,7 @@ PLANTS = [
      "	if (f && !f->waiting)\n		failure_free(e, f);",
      "	if (f)\n		failure_free(e, f);"),
     ("the brake does not count what is under way", "src/engine/engine.c",
-     " + flight_deletions(e);\n	char rule", ";\n	char rule"),
+     " + engine_going(e);\n	char rule", ";\n	char rule"),
     ("a deletion goes by the type that its mark remembers", "src/engine/flight.c",
      "		flags = S_ISDIR(known) && !e->types_unsure ? WIRE_ITEM_DIR : 0;\n", ""),
     ("a zombie may write what is confirmed meanwhile, and a restart forgets it",

@@ -46,11 +46,14 @@ void source_event(struct world *w, struct bytes path, unsigned bits)
 	w->drain++;
 	if (w->event_count > QUEUE_MAX) { /* the kernel queue overflows: everything later is lost */
 		for (e = w->events; e; e = e->next) {
-			if (e->subtree && !e->path[0] && !e->asked)
+			if (e->subtree && !e->path[0] && !e->asked) {
+				e->wary_ns = e->wary_ns ? e->wary_ns : w->now_ns;
 				return;
+			}
 		}
 		e = mem_alloc(sizeof(*e));
 		e->subtree = true;
+		e->wary_ns = w->now_ns;
 	} else {
 		for (e = w->events; e; e = e->next) { /* merged with an earlier one */
 			if (!e->asked && !e->walk && !e->subtree &&
@@ -473,7 +476,10 @@ static void look_entry(struct world *w, const struct event *e, struct bytes path
 		return;
 	}
 	ledger_get(w->ledger, path, &belief);
-	v = verdict_of(&belief, &s->fp, bits, false);
+	if (e->wary_ns && S_ISREG(s->fp.mode) && s->fp.ctime_ns >= e->wary_ns)
+		v = verdict_of(&belief, &s->fp, bits | BACKLOG_WRITTEN, false);
+	else
+		v = verdict_of(&belief, &s->fp, bits, false);
 	verdict_raise(&v, e->least, &s->fp);
 	if (!S_ISDIR(s->fp.mode)) {
 		struct event *below = NULL, **tail = list_gone(w, e, path, path, &below);

@@ -30,6 +30,7 @@ struct event { /* a kernel event, or a look that the engine asked for */
 	bool replaced;               /* there is a file at gone_top, else nothing */
 	uint64_t born, token, owner; /* owner: 0, or the same in all parts of a crawl */
 	int64_t since_ns;
+	int64_t wary_ns; /* of a crawl: what changed later may have lost its event; 0: none has */
 	enum mark_action least;
 	struct event *next;
 };
