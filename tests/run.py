@@ -221,7 +221,7 @@ def scenario(part):
         os.unlink(report)
     # Most of them wait most of the time: two at once on two processors. Not with -v: asking the two for their versions
     # can take the main thread, which the tests' time limit needs, away from them.
-    status = part.command(["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-n2", "--tb=short", "-rs",
+    status = part.command(["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-n3", "--tb=short", "-rs",
                            "--durations=10", f"--junitxml={report}", "tests/scenario"],
                           env={"LOCKSTEP": os.path.join(build_dir("build-gcc"), "lockstep"),
                                "LOCKSTEP_ARTIFACTS": os.path.join(WORK, "artifacts"),
