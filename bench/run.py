@@ -13,6 +13,7 @@ a password on loopback, tmpfs to tmpfs. Prints a Markdown table.
     W9  10,000 rewrites of one file; 24 rewrites of the same size within one second
     W10 W1's files through a line of 20 ms, there and back
     W11 W1's files beside a second target: one that never answers, one at 256 kbit/s with a big file before it
+    W12 10 KB files at steady rates: the highest at which 99 of 100 are there within a second
 
 A peer's time runs from the start of the work, the limit's is that of the rsync alone. `>` marks a time limit."""
 
@@ -26,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 from peers import PEERS, GaveUp, anonymous_mb, cpu_s, daemon, poll, proc, rsync, wakeups
@@ -428,6 +430,67 @@ class Bench:
 
         self.each("W9", peers, metrics, body)
 
+    def w12(self, peers):
+        metrics = ["W12 files a second, sustained"] + [f"W12 {what}, at 2000 a second" for what in ("lag p99 ms", "CPU ms a file")]
+
+        def body(peer, src, server, put, home):
+            self.begin(peer, src, server, home)
+            best, rates = 0, [2000, 4000, 8000]
+            while rates:
+                rate = rates.pop(0)
+                cpu = self.costs(peer, server)
+                p99 = quantile(self.lags_at_rate_ms(src, server, f"rate-{rate}", rate), 0.99)
+                if rate == 2000:
+                    put(metrics[1], p99)
+                    put(metrics[2], (self.costs(peer, server) - cpu) * 1000 / (rate * self.scale(5)))
+                if p99 < 1000:
+                    best = max(best, rate)
+                elif rate > 2000 or best:
+                    break
+                else:
+                    rates = [r for r in (1000, 500) if r < rate]
+                try:
+                    peer.settle(self.args.cap)
+                except GaveUp:
+                    break
+            put(metrics[0], best)
+
+        self.each("W12", [p for p in peers if PEERS[p].follows], metrics, body)
+
+    def lags_at_rate_ms(self, src, server, name, rate):
+        """Five seconds of files of 10 KB; milliseconds from the close of each tenth until it is visible."""
+        count, data, lags, waiting = rate * self.scale(5), os.urandom(10000), [], deque()
+        for d in range(20):
+            os.makedirs(f"{src}/{name}/d{d}")
+
+        def look():
+            for _ in range(len(waiting)):
+                path, closed = waiting.popleft()
+                if os.path.exists(path):
+                    lags.append((time.perf_counter() - closed) * 1000)
+                else:
+                    waiting.append((path, closed))
+
+        start = looked = time.perf_counter()
+        for n in range(count):
+            there = f"{name}/d{n % 20}/f{n}"
+            write(f"{src}/{there}", data)
+            now = time.perf_counter()
+            if n % 10 == 0:
+                waiting.append((f"{server.path}/{there}", now))
+            if now - looked > 0.005:
+                look()
+                looked = now
+            if start + (n + 1) / rate > now:
+                time.sleep(start + (n + 1) / rate - now)
+
+        def over():
+            look()
+            return not waiting
+
+        poll(over, self.args.cap, 0.005)
+        return lags
+
     # -- the table -------------------------------------------------------------------------------------------------
 
     def table(self, peers):
@@ -509,7 +572,7 @@ def bring_up_to_date():
 
 def main():
     rows = {"W1": Bench.w1, "W2": Bench.w2, "W3": Bench.w3, "W4": Bench.w4, "W5": Bench.w5, "W6": Bench.w6, "W8": Bench.w8,
-            "W9": Bench.w9, "W10": Bench.w10, "W11": Bench.w11}
+            "W9": Bench.w9, "W10": Bench.w10, "W11": Bench.w11, "W12": Bench.w12}
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rows", default=",".join(rows), help="comma list; W7 comes with W6")
     p.add_argument("--peers", default=",".join(PEERS), help="comma list of " + ", ".join(PEERS))

@@ -37,6 +37,7 @@ enum mark_flag {
 	MARK_BRIEF = 128, /* named like a receiver's temporary file: likely to be renamed at once */
 	MARK_SIGHT = 256, /* CONTENT: for what was seen here, not because the target is in doubt */
 	MARK_CLOSED = 512, /* a writer has just closed it under this name */
+	MARK_GREW = 1024,  /* HOT: has grown, and may be shown before it is closed */
 };
 
 /* For logs. */
@@ -70,8 +71,9 @@ static inline bool mark_exclusive(const struct mark *m)
  * older born and since. The later look decides between existing and gone: DELETE replaces an
  * earlier action, and an earlier DELETE followed by an existing entry becomes CONTENT. LOOK wins
  * over everything: nothing is known until the look has been made. DIR, FRESH, RETYPED, size,
- * link, ino and ctime are those of the later look (a LOOK mark says nothing about them); LOW, HOT,
- * BRIEF, AUDIT and SIGHT stay only when both have them. The path of `into` is left alone. */
+ * link, ino and ctime are those of the later look (a LOOK mark says nothing about them), CLOSED and
+ * GREW, too; LOW, HOT, BRIEF, AUDIT and SIGHT stay only when both have them. The path of `into` is
+ * left alone. */
 void mark_merge(struct mark *into, const struct mark *next);
 
 #endif

@@ -49,7 +49,20 @@ void pathset_free(struct pathset *set)
 	free(set);
 }
 
-#define BRIEF_NS INT64_C(1000000000)
+#define BRIEF_NS      INT64_C(1000000000)
+#define GREW_LEAST_NS INT64_C(1000000000)
+#define MS_NS         1000000
+
+static int64_t hot_wait_ns(const struct pathset *set, const struct mark *mark)
+{
+	int64_t ms = (int64_t)(mark->size >> 18), wait = GREW_LEAST_NS;
+
+	if (!(mark->flags & MARK_GREW) || ms > set->longest_wait_ns / MS_NS)
+		return set->longest_wait_ns;
+	if (ms * MS_NS > wait)
+		wait = ms * MS_NS;
+	return wait < set->longest_wait_ns ? wait : set->longest_wait_ns;
+}
 
 /* When a mark put now is ready, as far as is known: a path in flight adds its cost at its end. */
 static int64_t ready_at(const struct pathset *set, const struct node *node, const struct mark *mark,
@@ -58,7 +71,7 @@ static int64_t ready_at(const struct pathset *set, const struct node *node, cons
 	int64_t ready = INT64_MIN;
 
 	if (mark->flags & MARK_HOT)
-		ready = mark->since_ns + set->longest_wait_ns;
+		ready = mark->since_ns + hot_wait_ns(set, mark);
 	else if (mark->flags & MARK_BRIEF)
 		ready = mark->since_ns + BRIEF_NS;
 	if (node->recent) {

@@ -35,7 +35,8 @@
  * When: a mark is ready at once unless its path was in flight when it was put, or was acked within
  * the last second; then it waits min(2 x that flight's duration, 1 s) from its put, and at least
  * for the end of the flight. Looks do not count as flights. HOT marks (LOOK marks are never HOT)
- * wait for `longest_wait_ns` from since_ns, BRIEF ones for 1 s. nack can name a time before which
+ * wait for `longest_wait_ns` from since_ns, those that GREW for a millisecond for each 256 KB, at
+ * least a second and not longer than that; BRIEF ones for 1 s. nack can name a time before which
  * it is not retried. Age is since_ns.
  *
  * Costs: put and ack O(depth + log marks), take amortised the same for each mark taken: a blocked

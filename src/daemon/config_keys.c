@@ -87,7 +87,8 @@ const struct config_key config_keys[] = {
          .min = SECOND / 10, .max = DAY, .example = "5s",
          .help = "A file that is written without being closed is sent at the latest this long "
                  "after "
-                 "the change."},
+                 "the change. One that the target has and that grows is shown sooner: after a "
+                 "second, or one for each 256 MB, and later on as often as makes 16 MB a second."},
         {"lanes", ANYWHERE, JOB(lanes), .type = CONFIG_COUNT, .preset = "4", .min = 1, .max = 32,
          .example = "2", .help = "Most sessions at work at the same time for a job."},
         {"warm_sessions", ANYWHERE, JOB(warm_sessions), .type = CONFIG_COUNT, .preset = "2",

@@ -9,9 +9,26 @@
 #include "base/fd.h"
 #include "source/inside.h"
 
-void hot_add(struct source *s, uint32_t node, struct bytes name, const struct fingerprint *seen)
+#define YOUNG_NS INT64_C(30000000000)
+
+int64_t hot_add(struct source *s, uint32_t node, struct bytes name, const struct fingerprint *seen)
 {
-	hotlist_add(&s->hot, node, name, seen, clock_boot_ns());
+	return hotlist_add(&s->hot, node, name, seen, clock_boot_ns());
+}
+
+/* The receiver writes all of a file for each bit that is added to it. What has just begun to grow
+ * may soon be over; what goes on is shown as often as 16 MB a second allow. */
+unsigned hot_flags(const struct belief *belief, const struct fingerprint *seen, int64_t since_ns)
+{
+	int64_t least_ms = (int64_t)(seen->size >> 14);
+
+	if (!(belief->state & LEDGER_CONFIRMED) || !S_ISREG(belief->fp.mode) ||
+	    seen->size <= belief->fp.size)
+		return MARK_HOT;
+	if (clock_boot_ns() - since_ns < YOUNG_NS ||
+	    (clock_wall_ns() - belief->fp.ctime_ns) / 1000000 >= least_ms)
+		return MARK_HOT | MARK_GREW;
+	return MARK_HOT;
 }
 
 /* Whether it is to be looked at again. The writer is asked for first: what it stored before it left

@@ -16,8 +16,8 @@ static void begin(const struct hotlist *l, struct hot *h, const struct fingerpri
 		h->at_ns = now_ns + h->wait_ns;
 }
 
-void hotlist_add(struct hotlist *l, uint32_t node, struct bytes name,
-                 const struct fingerprint *seen, int64_t now_ns)
+int64_t hotlist_add(struct hotlist *l, uint32_t node, struct bytes name,
+                    const struct fingerprint *seen, int64_t now_ns)
 {
 	struct hot *h;
 
@@ -25,7 +25,7 @@ void hotlist_add(struct hotlist *l, uint32_t node, struct bytes name,
 		h = &l->v[i];
 		if (h->node == node && bytes_equal(h->name, name)) {
 			begin(l, h, seen, now_ns);
-			return;
+			return h->since_ns;
 		}
 	}
 	if (l->n == HOTLIST_MAX) {
@@ -35,9 +35,12 @@ void hotlist_add(struct hotlist *l, uint32_t node, struct bytes name,
 	if (!l->v)
 		l->v = mem_array(HOTLIST_MAX, sizeof(*l->v));
 	h = &l->v[l->n++];
-	*h = (struct hot){
-	        .node = node, .name = {mem_dup(name.p, name.n), name.n}, .at_ns = INT64_MAX};
+	*h = (struct hot){.node = node,
+	                  .name = {mem_dup(name.p, name.n), name.n},
+	                  .since_ns = now_ns,
+	                  .at_ns = INT64_MAX};
 	begin(l, h, seen, now_ns);
+	return now_ns;
 }
 
 int64_t hotlist_deadline(const struct hotlist *l)

@@ -20,7 +20,7 @@ struct hot {
 	uint32_t node;     /* one that was given again meanwhile costs a look */
 	struct bytes name; /* owned */
 	struct fingerprint seen;
-	int64_t at_ns, wait_ns;
+	int64_t since_ns, at_ns, wait_ns;
 };
 
 struct hotlist {
@@ -29,9 +29,10 @@ struct hotlist {
 	int64_t period_ns, longest_ns;
 };
 
-/* It was written just now, or begins to be watched; looked like `seen` afterwards. */
-void hotlist_add(struct hotlist *l, uint32_t node, struct bytes name,
-                 const struct fingerprint *seen, int64_t now_ns);
+/* It was written just now, or begins to be watched; looked like `seen` afterwards. Since when it is
+ * in the list. */
+int64_t hotlist_add(struct hotlist *l, uint32_t node, struct bytes name,
+                    const struct fingerprint *seen, int64_t now_ns);
 /* When the next one is due; INT64_MAX: none is there. */
 int64_t hotlist_deadline(const struct hotlist *l);
 /* To be looked at in a turn that takes place now. */

@@ -335,7 +335,10 @@ void unread_retry(struct source *s, const struct look *look);
 void unread_clear(struct source *s);
 
 /* hot.c */
-void hot_add(struct source *s, uint32_t node, struct bytes name, const struct fingerprint *seen);
+int64_t hot_add(struct source *s, uint32_t node, struct bytes name, const struct fingerprint *seen);
+/* Of the mark of a file that is hot since then: MARK_HOT, with MARK_GREW if it is longer than what
+ * the target holds and may be shown already. */
+unsigned hot_flags(const struct belief *belief, const struct fingerprint *seen, int64_t since_ns);
 void hot_turn(struct source *s);
 /* Looks at all of them, for a barrier. */
 void hot_look_all(struct source *s, const struct look *look);

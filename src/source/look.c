@@ -237,6 +237,7 @@ void look_name(struct source *s, struct view *v, struct bytes name, const struct
 {
 	const char *at = look_set_name(s, v, name);
 	bool top = v->node == DIRTAB_ROOT, hot = look->hot;
+	int64_t hot_since_ns = 0;
 	struct fingerprint seen;
 	struct stat st;
 
@@ -277,10 +278,10 @@ void look_name(struct source *s, struct view *v, struct bytes name, const struct
 		return;
 	fingerprint_of(&seen, &st);
 	if (is_hot(v, at, &st, look->bits)) {
-		hot_add(s, v->node, name, &seen);
+		hot_since_ns = hot_add(s, v->node, name, &seen);
 		hot = true;
 	} else if (is_open_elsewhere(v, at, &st, look)) {
-		hot_add(s, v->node, name, &seen);
+		(void)hot_add(s, v->node, name, &seen);
 	}
 	for (unsigned job = 0; job < SOURCE_JOBS_MAX; job++) {
 		struct belief belief;
@@ -288,7 +289,8 @@ void look_name(struct source *s, struct view *v, struct bytes name, const struct
 		if (!(look->jobs & s->attached & 1u << job))
 			continue;
 		ledger_get(s->jobs[job].ledger, buf_bytes(&s->path), &belief);
-		if (!compare_entry(s, job, &seen, &belief, look, hot ? MARK_HOT : 0))
+		if (!compare_entry(s, job, &seen, &belief, look,
+		                   hot ? hot_flags(&belief, &seen, hot_since_ns) : 0))
 			report_passed(s, v, job, look);
 		/* Linux 5.3 to 5.6 tell of a removal before it is done. Else another event follows,
 		 * and this costs a look. */

@@ -503,6 +503,20 @@ def test_continuous_writer_is_seen_while_the_file_is_open(box):
     box.check_equal(src, copy)
 
 
+def test_log_that_grows_is_shown_long_before_the_longest_wait(box):
+    """A build that lets every open file wait alike shows the log a day later."""
+    src, copy = box.dir("src"), box.local()
+    box.write(src + "/log", b"first\n")
+    ls = box.lockstep(src, [copy], sets=["longest_wait=1d"]).settle()
+    with open(src + "/log", "ab", buffering=0) as f:
+        for n in range(2):
+            f.write(b"line %d\n" % n)
+            proc.until(lambda: box.read(copy.path + "/log") == box.read(src + "/log"), 20, "the line at the target",
+                       on=[copy.path])
+    ls.settle()
+    box.check_equal(src, copy)
+
+
 def test_file_renamed_while_open_then_written_equal(box):
     """A build that looks only at CLOSE_WRITE of a name misses writes to a file that was renamed while it was open."""
     src, copy = box.dir("src"), box.local()

@@ -156,6 +156,32 @@ static void hot_marks_wait_for_the_longest_wait_unless_closed(void **state)
 	ack_all(expect(take(set, BATCH_QUICK), "hot"));
 }
 
+static void log_that_grew_waits_by_its_size_and_not_longer_than_others(void **state)
+{
+	const struct {
+		uint64_t size;
+		int64_t wait;
+	} rows[] = {{100, SECOND},
+	            {250 << 20, SECOND},
+	            {640 << 20, 2560 * MS},
+	            {UINT64_C(1) << 40, LONGEST}};
+	struct pathset *set = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct mark m = {.path = BYTES("log"),
+		                 .action = MARK_QUICK,
+		                 .flags = MARK_HOT | MARK_GREW,
+		                 .since_ns = now,
+		                 .size = rows[i].size};
+
+		pathset_put(set, &m, now);
+		assert_int_equal(pathset_deadline(set), now + rows[i].wait);
+		now += LONGEST;
+		ack_all(expect(take(set, BATCH_QUICK), "log"));
+		now += LONGEST;
+	}
+}
+
 static void hurried_directory_lets_nothing_below_it_wait_to_be_closed(void **state)
 {
 	struct pathset *set = *state;
@@ -658,6 +684,7 @@ int main(void)
 	        CASE(marked_in_flight_waits_twice_the_flight),
 	        CASE(marked_just_after_its_ack_waits_at_most_a_second),
 	        CASE(hot_marks_wait_for_the_longest_wait_unless_closed),
+	        CASE(log_that_grew_waits_by_its_size_and_not_longer_than_others),
 	        CASE(path_acked_long_ago_may_be_hurried_stirred_and_settled),
 	        CASE(hurried_directory_lets_nothing_below_it_wait_to_be_closed),
 	        CASE(look_that_took_in_a_hot_mark_does_not_wait),

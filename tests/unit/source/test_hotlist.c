@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "source/hotlist.h"
+#include "source/inside.h"
 
 #define SECOND 1000000000LL
 #define MINUTE (60 * SECOND)
@@ -127,6 +127,46 @@ static void list_that_is_full_drops_the_oldest(void **state)
 	hotlist_clear(&l);
 }
 
+/* What is longer than at the target is shown before its close: soon if it began to grow just now,
+ * else when it was shown long enough ago. */
+static void only_what_grew_may_be_shown_early_and_big_files_less_often(void **state)
+{
+	const uint64_t mb = 1 << 20;
+	const struct {
+		enum ledger_state belief;
+		mode_t mode;
+		uint64_t was, is;
+		int64_t hot_s,
+		        shown_s; /* since when it is open, and since when it is shown like that */
+		bool grew;
+	} rows[] = {
+	        {LEDGER_CONFIRMED, S_IFREG, 1, 2, 0, 0, true},
+	        {LEDGER_CONFIRMED, S_IFREG, 2, 2, 0, 100, false},
+	        {LEDGER_CONFIRMED, S_IFREG, 3, 2, 0, 100, false},
+	        {LEDGER_CONFIRMED, S_IFLNK, 1, 2, 0, 100, false},
+	        {LEDGER_INTENDED, 0, 0, 2, 0, 100, false},
+	        {LEDGER_ABSENT, 0, 0, 2, 0, 100, false},
+	        {LEDGER_CONFIRMED, S_IFREG, 1, 3000 * mb, 20, 0, true},
+	        {LEDGER_CONFIRMED, S_IFREG, 1, 3000 * mb, 40, 100, false},
+	        {LEDGER_CONFIRMED, S_IFREG, 1, 3000 * mb, 40, 200, true},
+	        {LEDGER_CONFIRMED, S_IFREG, 1, UINT64_MAX >> 1, 40, 200, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct belief belief = {
+		        .state = rows[i].belief,
+		        .fp = {.mode = rows[i].mode,
+		               .size = rows[i].was,
+		               .ctime_ns = clock_wall_ns() - rows[i].shown_s * SECOND}};
+		struct fingerprint seen = {.mode = S_IFREG, .size = rows[i].is};
+		unsigned flags =
+		        hot_flags(&belief, &seen, clock_boot_ns() - rows[i].hot_s * SECOND);
+
+		assert_int_equal(flags, MARK_HOT | (rows[i].grew ? MARK_GREW : 0));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,6 +175,7 @@ int main(void)
 	        cmocka_unit_test(many_files_at_rest_wake_as_rarely_as_one),
 	        cmocka_unit_test(changed_file_is_looked_at_soon_again),
 	        cmocka_unit_test(list_that_is_full_drops_the_oldest),
+	        cmocka_unit_test(only_what_grew_may_be_shown_early_and_big_files_less_often),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -119,6 +119,7 @@ static void open_writer_makes_the_mark_hot(void **state)
 	/* Not by a barrier: that looks at what is open, too, but at nothing as hot. */
 	live_await_mark(&l, "a", MARK_QUICK);
 	assert_true(live_mark(&l, "a")->flags & MARK_HOT);
+	assert_true(live_mark(&l, "a")->flags & MARK_GREW);
 	live_settle(&l);
 	live_forget(&l);
 	assert_int_equal(close(fd), 0);
