@@ -61,6 +61,11 @@ const char *trouble_step(enum trouble t)
 	return "";
 }
 
+bool trouble_is_break(enum trouble t)
+{
+	return t == TROUBLE_PROTOCOL || t == TROUBLE_UNREACHABLE || t == TROUBLE_TIMEOUT;
+}
+
 struct retry {
 	int first_s, last_s;
 };

@@ -4,6 +4,7 @@
 #ifndef CORE_PACE_H
 #define CORE_PACE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* What kept a target from taking a batch; decides the retry times and the words in status. */
@@ -25,6 +26,9 @@ enum trouble {
 const char *trouble_word(enum trouble t); /* "unreachable", "busy", ... for status and JSON */
 /* What a person has to do about it, a sentence, or "": it heals by itself. */
 const char *trouble_step(enum trouble t);
+
+/* The connection broke; of why, the target said nothing. */
+bool trouble_is_break(enum trouble t);
 
 /* Nanoseconds until the next try after `failures` failures in a row (>= 1): doubling from 1 s to
  * 60 s (LOGIN, REFUSED, READONLY... see .c), times 0.75 ... 1.25 by `random` (uniform 32 bit). */

@@ -366,6 +366,7 @@ void engine_crawled(struct engine *e, int64_t now_ns)
 void engine_kick(struct engine *e, int64_t now_ns)
 {
 	e->retry_ns = 0;
+	e->failures = 0; /* what was repaired may take more than this try */
 	failure_step(e, true, now_ns);
 }
 

@@ -392,6 +392,7 @@ static void flight_mark_result(struct engine *e, struct flight *f, size_t i,
 		flight_unkept(e, m, r->text);
 	switch ((enum wire_result)r->result) {
 	case WIRE_ACKED:
+		f->brought = true;
 		flight_acked(e, f, i, r, now_ns);
 		return;
 	case WIRE_MOVED:
@@ -605,7 +606,7 @@ int engine_batch_done(struct engine *e, const struct wire_done *m, int64_t now_n
 	}
 	if (f->marks)
 		e->last_need_ns = now_ns;
-	bool clean = f->clean && m->trouble == TROUBLE_NONE;
+	bool clean = f->clean && m->trouble == TROUBLE_NONE, brought = f->brought;
 
 	f->broken = m->trouble != TROUBLE_NONE || m->zombie;
 	flight_lost(e, f, m->zombie, now_ns);
@@ -614,6 +615,9 @@ int engine_batch_done(struct engine *e, const struct wire_done *m, int64_t now_n
 		 */
 		if (m->trouble == TROUBLE_TIMEOUT)
 			supply_close_idle(e, now_ns);
+		/* A line that does not hold, but brings something each time, is tried soon. */
+		if (brought && trouble_is_break((enum trouble)m->trouble))
+			e->failures = 0;
 		engine_trouble(e, (enum trouble)m->trouble, m->text, now_ns);
 		e->trouble_sending = true;
 	} else if (clean || (e->trouble != TROUBLE_FULL && e->trouble != TROUBLE_READONLY)) {

@@ -71,6 +71,7 @@ struct flight {
 	size_t swept;          /* DELETE: how many follow */
 	uint64_t proof, serve; /* generations asked for and written; 0: none */
 	bool clean;            /* no item failed so far */
+	bool brought;          /* an item was confirmed */
 	int64_t sent_ns;
 	int64_t ready_ns;          /* of its session */
 	bool heals;                /* its proof ends the compare */

@@ -395,8 +395,7 @@ void engine_session_gone(struct engine *e, const struct wire_gone *m, int64_t no
 		return;
 
 	bool connecting = s->state == SUPPLY_CONNECTING, idle = s->state == SUPPLY_IDLE;
-	bool broken = m->trouble == TROUBLE_PROTOCOL || m->trouble == TROUBLE_UNREACHABLE ||
-	              m->trouble == TROUBLE_TIMEOUT;
+	bool broken = trouble_is_break((enum trouble)m->trouble);
 
 	supply_unseen(e, s,
 	              !broken      ? SIGHT_GAP

@@ -542,20 +542,6 @@ static void losses_are_held_while_others_stand_twice(void **state)
 	assert_int_equal(rig_belief(r, "a") & LEDGER_CONFIRMED, LEDGER_CONFIRMED);
 }
 
-static void trouble_backs_off_and_kick_ends_it(void **state)
-{
-	struct rig *r = *state;
-
-	rig_put(r, "a", MARK_QUICK, MARK_FRESH);
-	rig_done(r, rig_find(r, "a"), TROUBLE_READONLY, false);
-	rig_wait(r, RIG_SECOND);
-	assert_null(rig_find(r, "a"));
-	assert_true(engine_deadline(r->engine) > r->now_ns + 10 * RIG_SECOND);
-	engine_kick(r->engine, r->now_ns);
-	rig_wait(r, RIG_SECOND);
-	assert_non_null(rig_find(r, "a"));
-}
-
 static void session_that_hangs_takes_the_idle_ones_with_it(void **state)
 {
 	struct rig *r = *state;
@@ -867,7 +853,6 @@ int main(void)
 	        TEST(brake_holds_until_exactly_that_set_is_approved, setup_brake),
 	        TEST(what_stands_twice_until_its_deletion_is_told_is_no_loss, setup_brake),
 	        TEST(losses_are_held_while_others_stand_twice, setup_brake),
-	        TEST(trouble_backs_off_and_kick_ends_it, rig_make),
 	        TEST(session_that_hangs_takes_the_idle_ones_with_it, rig_make),
 	        TEST(lying_report_is_refused, rig_make),
 	        TEST(paused_job_sends_nothing, rig_make),
