@@ -444,8 +444,8 @@ static unsigned engine_classes(struct engine *e, unsigned *needed, int64_t now_n
 	*needed = 0;
 	/* A full target gets its deletions alone: anything else would fail before they free room.
 	 */
-	if (deletions && e->trouble == TROUBLE_FULL && !e->unproven)
-		due = 1u << BATCH_DELETE;
+	if (e->trouble == TROUBLE_FULL && !e->unproven && (deletions || flight_deletions(e)))
+		due &= 1u << BATCH_DELETE;
 	if (deletions && !trust_allows_deletions(e, now_ns))
 		due &= ~(1u << BATCH_DELETE);
 	for (enum batch_class c = BATCH_QUICK; c < BATCH_CLASSES; c++) {

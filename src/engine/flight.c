@@ -607,6 +607,7 @@ int engine_batch_done(struct engine *e, const struct wire_done *m, int64_t now_n
 	if (f->marks)
 		e->last_need_ns = now_ns;
 	bool clean = f->clean && m->trouble == TROUBLE_NONE, brought = f->brought;
+	bool tells = f->marks || e->trouble != TROUBLE_FULL; /* stamps need no room */
 
 	f->broken = m->trouble != TROUBLE_NONE || m->zombie;
 	flight_lost(e, f, m->zombie, now_ns);
@@ -620,7 +621,8 @@ int engine_batch_done(struct engine *e, const struct wire_done *m, int64_t now_n
 			e->failures = 0;
 		engine_trouble(e, (enum trouble)m->trouble, m->text, now_ns);
 		e->trouble_sending = true;
-	} else if (clean || (e->trouble != TROUBLE_FULL && e->trouble != TROUBLE_READONLY)) {
+	} else if (tells &&
+	           (clean || (e->trouble != TROUBLE_FULL && e->trouble != TROUBLE_READONLY))) {
 		engine_well(e, now_ns);
 	}
 	return 0;
