@@ -152,8 +152,10 @@ def test_connections_reset_in_the_middle_nothing_lost(box):
     url = server.target.replace(str(server.port), str(line.port))
     ls = box.lockstep(src, [url], sets=server.options).settle()
     for n in range(5):
+        line.stalled = True  # else all of it may have gone before it is looked for
         box.fill(f"{src}/burst{n}", 300, size=5000)
         start = line.up
+        line.stalled = False
         proc.until(lambda start=start: line.up > start + 50_000, 20, "bytes under way")
         line.drop()
     ls.settle(70)
