@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "rsync/codec.h"
 #include "rsync/mux.h"
+#include "random.h"
 
 #define SEED   12345
 #define ROUNDS 200000
@@ -15,10 +16,7 @@ static uint64_t random_state = SEED;
 
 static uint64_t next_random(void)
 {
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state;
+	return random_next(&random_state);
 }
 
 /* All magnitudes alike. */

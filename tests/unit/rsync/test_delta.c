@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include "base/mem.h"
 #include "rsync/delta.h"
+#include "random.h"
 #include "unpack.h"
 
 #define SEED 77
@@ -15,10 +16,7 @@ static uint64_t random_state = SEED;
 
 static uint32_t next_random(void)
 {
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (uint32_t)(random_state >> 32);
+	return (uint32_t)(random_next(&random_state) >> 32);
 }
 
 static const struct sum_seed seed = {0x89abcdef, true};

@@ -534,16 +534,10 @@ static void assert_args(enum session_kind kind, enum session_class class,
 
 static void arguments_follow_the_class(void **state)
 {
-	struct session_options o = {.perms = true,
-	                            .owner = true,
-	                            .group = true,
-	                            .times = true,
-	                            .links = true,
-	                            .devices = true,
-	                            .hard_links = true,
-	                            .numeric_ids = true};
+	struct session_options o = talk_options();
 
 	(void)state;
+	o.timeout_s = 0; /* the usual one */
 	assert_args(SESSION_PIPE, SESSION_QUICK, &o, "/srv/a b",
 	            "--server -logDtprRHe.LsfxCIvu -@-1 --remove-source-files --no-msgs2stderr "
 	            "--numeric-ids --timeout=30 . /srv/a b/");

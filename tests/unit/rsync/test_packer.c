@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "rsync/packer.h"
 #include "rsync/token.h"
+#include "random.h"
 #include "unpack.h"
 
 #define SEED 1977
@@ -20,10 +21,7 @@ static uint64_t random_state = SEED;
 
 static uint32_t next_random(void)
 {
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (uint32_t)(random_state >> 32);
+	return (uint32_t)(random_next(&random_state) >> 32);
 }
 
 static void fill_noise(char *p, size_t n)

@@ -326,6 +326,13 @@ void live_settle(struct live *l)
 	} while (l->relooks != before);
 }
 
+void live_resume(struct live *l)
+{
+	source_test_stall(l->source, false);
+	live_settle(l);
+	live_assert_equal(l);
+}
+
 void live_await_health(struct live *l, enum source_health health)
 {
 	while (l->health != health)

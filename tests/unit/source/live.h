@@ -46,6 +46,8 @@ void live_barrier(struct live *l);
 void live_await_barrier(struct live *l, uint64_t token);
 /* Barrier, and again while something had moved while it was "sent". */
 void live_settle(struct live *l);
+/* Ends source_test_stall(): what happened meanwhile comes in one piece. Settles, and is equal. */
+void live_resume(struct live *l);
 /* Takes letters until the source says this health. */
 void live_await_health(struct live *l, enum source_health health);
 /* Takes letters until the look request with this token is answered. */

@@ -41,6 +41,20 @@ static void move_dir(struct rig *r, const char *old, const char *now)
 	assert_int_equal(renameat(r->src_fd, old, r->src_fd, now), 0);
 }
 
+static void move_a_to_b(struct rig *r)
+{
+	move_dir(r, "a", "b");
+	r->formers[1].path = BYTES("a/f");
+}
+
+static void carry_dir(struct rig *r, const char *dir, const char *file)
+{
+	rig_start(r);
+	rig_connect(r, SESSION_QUICK);
+	rig_carry(r, (struct wire_item[]){ITEM(dir, WIRE_ITEM_DIR), ITEM(file, 0)}, 2);
+	assert_result(r, 1, WIRE_ACKED);
+}
+
 static void assert_linked(struct rig *r, const char *old, const char *now)
 {
 	struct stat a = rig_stat(r, old), b = rig_stat(r, now);
@@ -59,11 +73,8 @@ static void check_moved_dir(struct rig *r, const char *old, const char *now, int
 	r->setup.options.protocol_max = protocol;
 	move_dir(r, old, now);
 	r->formers[1].path = (struct bytes){was, strlen(was)};
-	rig_start(r);
-	rig_connect(r, SESSION_QUICK);
-	rig_carry(r, (struct wire_item[]){ITEM(now, WIRE_ITEM_DIR), ITEM(file, 0)}, 2);
+	carry_dir(r, now, file);
 	assert_result(r, 0, WIRE_ACKED);
-	assert_result(r, 1, WIRE_ACKED);
 	assert_true(r->items[1].flags & WIRE_FORMER);
 	assert_false(r->items[0].flags & WIRE_FORMER);
 	assert_false(r->items[1].flags & WIRE_DATA_SENT);
@@ -125,13 +136,9 @@ static void file_that_was_written_with_its_time_put_back_is_sent(void **state)
 {
 	struct rig *r = *state;
 
-	move_dir(r, "a", "b");
-	r->formers[1].path = BYTES("a/f");
+	move_a_to_b(r);
 	rig_write(r, "src/b/f", "CONTENT", OLD);
-	rig_start(r);
-	rig_connect(r, SESSION_QUICK);
-	rig_carry(r, (struct wire_item[]){ITEM("b", WIRE_ITEM_DIR), ITEM("b/f", 0)}, 2);
-	assert_result(r, 1, WIRE_ACKED);
+	carry_dir(r, "b", "b/f");
 	assert_true(r->items[1].flags & WIRE_DATA_SENT);
 	assert_false(r->items[1].flags & WIRE_FORMER);
 	rig_assert_content(r, "dst/b/f", "CONTENT");
@@ -142,13 +149,9 @@ static void what_stands_under_the_former_name_again_is_left_alone(void **state)
 {
 	struct rig *r = *state;
 
-	move_dir(r, "a", "b");
-	r->formers[1].path = BYTES("a/f");
+	move_a_to_b(r);
 	rig_write(r, "src/a/f", "another", OLD);
-	rig_start(r);
-	rig_connect(r, SESSION_QUICK);
-	rig_carry(r, (struct wire_item[]){ITEM("b", WIRE_ITEM_DIR), ITEM("b/f", 0)}, 2);
-	assert_result(r, 1, WIRE_ACKED);
+	carry_dir(r, "b", "b/f");
 	assert_false(r->items[1].flags & WIRE_FORMER);
 	rig_assert_content(r, "dst/b/f", "content");
 	rig_assert_content(r, "dst/a/f", "content");
@@ -158,14 +161,10 @@ static void target_that_lost_the_former_name_gets_the_content(void **state)
 {
 	struct rig *r = *state;
 
-	move_dir(r, "a", "b");
-	r->formers[1].path = BYTES("a/f");
+	move_a_to_b(r);
 	assert_int_equal(unlinkat(r->dst_fd, "a/f", 0), 0);
 	assert_int_equal(unlinkat(r->dst_fd, "a", AT_REMOVEDIR), 0);
-	rig_start(r);
-	rig_connect(r, SESSION_QUICK);
-	rig_carry(r, (struct wire_item[]){ITEM("b", WIRE_ITEM_DIR), ITEM("b/f", 0)}, 2);
-	assert_result(r, 1, WIRE_ACKED);
+	carry_dir(r, "b", "b/f");
 	rig_assert_content(r, "dst/b/f", "content");
 }
 
@@ -176,10 +175,7 @@ static void stale_former_name_is_not_linked_as_it_is(void **state)
 	move_dir(r, "b", "a");
 	r->formers[1].path = BYTES("b/f");
 	rig_write(r, "dst/b/f", "older", OLD - 5);
-	rig_start(r);
-	rig_connect(r, SESSION_QUICK);
-	rig_carry(r, (struct wire_item[]){ITEM("a", WIRE_ITEM_DIR), ITEM("a/f", 0)}, 2);
-	assert_result(r, 1, WIRE_ACKED);
+	carry_dir(r, "a", "a/f");
 	rig_assert_content(r, "dst/a/f", "content");
 }
 
@@ -187,8 +183,7 @@ static void directory_in_the_place_of_the_former_name_is_no_harm(void **state)
 {
 	struct rig *r = *state;
 
-	move_dir(r, "a", "b");
-	r->formers[1].path = BYTES("a/f");
+	move_a_to_b(r);
 	assert_int_equal(unlinkat(r->dst_fd, "a/f", 0), 0);
 	rig_write(r, "dst/a/f/theirs", "theirs", OLD);
 	rig_start(r);
@@ -208,12 +203,8 @@ static void without_hard_links_it_is_sent(void **state)
 	struct rig *r = *state;
 
 	r->setup.options.hard_links = false;
-	move_dir(r, "a", "b");
-	r->formers[1].path = BYTES("a/f");
-	rig_start(r);
-	rig_connect(r, SESSION_QUICK);
-	rig_carry(r, (struct wire_item[]){ITEM("b", WIRE_ITEM_DIR), ITEM("b/f", 0)}, 2);
-	assert_result(r, 1, WIRE_ACKED);
+	move_a_to_b(r);
+	carry_dir(r, "b", "b/f");
 	assert_true(r->items[1].flags & WIRE_DATA_SENT);
 	assert_false(r->items[1].flags & WIRE_FORMER);
 	assert_int_not_equal(rig_stat(r, "dst/a/f").st_ino, rig_stat(r, "dst/b/f").st_ino);
