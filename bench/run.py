@@ -30,12 +30,13 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
+from longline import LongLine
 from peers import PEERS, GaveUp, anonymous_mb, cpu_s, daemon, poll, proc, rsync, wakeups
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "scenario"))
 
 from harness import daemon as daemon_module  # noqa: E402
-from harness.net import BlackHole, Forwarder, LongLine  # noqa: E402
+from harness.net import BlackHole, Forwarder  # noqa: E402
 from harness.servers import Rsyncd  # noqa: E402
 
 
