@@ -23,6 +23,7 @@ import stat
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 AT_FDCWD = -100
@@ -660,6 +661,32 @@ class Churn:
     @op(10, "sqlite")
     def sqlite_delete(self):
         self._sqlite("DELETE")
+
+
+class Meanwhile:
+    """Churn in a thread of its own, beside what is done within `with`, which asks `done` (an Event) when to end."""
+
+    def __init__(self, root, seed, ops, rate):
+        self.seed, self.done = seed, threading.Event()
+        self._work = lambda: Churn(root, seed).run(ops, rate)
+        self._broke = None
+        self._thread = threading.Thread(target=self._make)
+
+    def _make(self):
+        try:
+            self._work()
+        except (OSError, AssertionError) as e:
+            self._broke = e
+        finally:
+            self.done.set()
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._thread.join()
+        assert not self._broke, f"churn with seed {self.seed} itself failed: {self._broke}"
 
 
 def main(argv=None):

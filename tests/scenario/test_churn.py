@@ -4,7 +4,6 @@ import os
 import random
 import shutil
 import signal
-import threading
 
 import churn
 import pytest
@@ -84,29 +83,16 @@ def test_churn_under_kill_9_equal(box, kind, victim, soak):
     for seed in range(300, 320 if soak else 301):
         print(f"seed {seed}")
         rng = random.Random(seed)
-        done, broke = threading.Event(), []
-
-        def make(seed=seed, done=done, broke=broke):
-            try:
-                churned(src, seed, rate=1500)
-            except AssertionError as e:
-                broke.append(e)
-            finally:
-                done.set()
-
-        maker = threading.Thread(target=make)
-        maker.start()
         kills = 0
-        while not done.wait(rng.uniform(0.1, 0.7)):
-            if victim == "daemon":
-                ls.kill()
-                ls.end()
-                ls.start()
-            else:
-                proc.send(rng.sample(v, 1) if (v := victims_of(ls, server, victim)) else [], signal.SIGKILL)
-            kills += 1
-        maker.join()
-        assert not broke, broke
+        with churn.Meanwhile(src, seed, OPS, rate=1500) as work:
+            while not work.done.wait(rng.uniform(0.1, 0.7)):
+                if victim == "daemon":
+                    ls.kill()
+                    ls.end()
+                    ls.start()
+                else:
+                    proc.send(rng.sample(v, 1) if (v := victims_of(ls, server, victim)) else [], signal.SIGKILL)
+                kills += 1
         assert kills >= 1
         ls.settle(40)
         remove_words(src, server.path)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 
 import churn
 import pytest
@@ -88,25 +87,13 @@ def test_connection_killed_under_churn_is_made_anew(box, world):
     """A build in which sessions wait for the connection, or that believes what was on its way, fails here."""
     ls = box.lockstep(world.src, [world.server], sets=["brake=no", "timeout=5s"])
     first = until_stands(box, ls, world.src)
-    broke, done = [], threading.Event()
-
-    def make():
-        try:
-            churn.Churn(world.src, 7).run(2000, rate=600)
-        except (OSError, AssertionError) as e:
-            broke.append(e)
-        finally:
-            done.set()
-
-    maker = threading.Thread(target=make)
-    maker.start()
     kills = 0
-    while not done.wait(0.2):
-        if standing(ls)():
-            proc.send(masters(ls), signal.SIGKILL)
-            kills += 1
-    maker.join()
-    assert not broke and kills, (broke, kills)
+    with churn.Meanwhile(world.src, 7, 2000, rate=600) as work:
+        while not work.done.wait(0.2):
+            if standing(ls)():
+                proc.send(masters(ls), signal.SIGKILL)
+                kills += 1
+    assert kills
     until_stands(box, ls, world.src, but=(first,))
     ls.settle(60)
     box.check_equal(world.src, world.server)
