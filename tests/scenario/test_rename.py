@@ -22,6 +22,12 @@ def fill(src, name, count=1000, size=2000):
             f.write(b"%08d" % n * (size // 8))
 
 
+def begin(box, server, count):
+    src = box.dir("src")
+    fill(src, "old", count)
+    return src, box.lockstep(src, [server], sets=SETS).settle(60)
+
+
 def write(path, content):
     with open(path, "wb") as f:
         f.write(content)
@@ -132,9 +138,8 @@ def test_file_written_with_its_time_put_back_and_renamed_arrives_as_it_is(box):
 
 
 def test_file_written_in_a_directory_that_is_renamed_at_once_arrives_as_it_is(box):
-    src, server = box.dir("src"), box.local()
-    fill(src, "old", 200)
-    ls = box.lockstep(src, [server], sets=SETS).settle(60)
+    server = box.local()
+    src, ls = begin(box, server, 200)
     for turn in range(5):
         was, now = (f"{src}/old", f"{src}/new") if turn % 2 == 0 else (f"{src}/new", f"{src}/old")
         for n in range(0, 200, 7):
@@ -180,9 +185,8 @@ def test_chains_exchanges_and_returns_end_equal(box):
 
 def test_what_takes_the_former_place_at_once_does_not_change_what_has_left(box):
     """The two are links of one inode at the target until one of them goes: attributes of the one must not reach the other."""
-    src, server = box.dir("src"), box.rsyncd()
-    fill(src, "old", 300)
-    ls = box.lockstep(src, [server], sets=SETS).settle(60)
+    server = box.rsyncd()
+    src, ls = begin(box, server, 300)
     for turn in range(4):
         os.rename(src + "/old", src + f"/away{turn}")
         fill(src, "old", 300)  # other files, the same names and sizes
@@ -195,9 +199,8 @@ def test_what_takes_the_former_place_at_once_does_not_change_what_has_left(box):
 
 
 def test_target_that_lost_the_former_name_gets_the_content(box):
-    src, server = box.dir("src"), box.local()
-    fill(src, "old", 100)
-    ls = box.lockstep(src, [server], sets=SETS).settle(60)
+    server = box.local()
+    src, ls = begin(box, server, 100)
     for n in range(0, 100, 2):
         os.unlink(f"{server.path}/old/d0/f{n}")
     os.rename(src + "/old", src + "/new")
