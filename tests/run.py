@@ -219,7 +219,7 @@ def scenario(part):
     report = os.path.join(LOGS, "scenario.xml")
     if os.path.exists(report):
         os.unlink(report)
-    # Most of them wait most of the time: two at once on two processors. Not with -v: asking the two for their versions
+    # Most of them wait most of the time: three at once on two processors. Not with -v: asking them for their versions
     # can take the main thread, which the tests' time limit needs, away from them.
     status = part.command(["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-n3", "--tb=short", "-rs",
                            "--durations=10", f"--junitxml={report}", "tests/scenario"],
