@@ -121,7 +121,7 @@ def test_stop_in_the_middle_of_a_transfer_within_5_s(box, how):
     line = box.forwarder(server.port, rate=1 << 20)
     url = server.target.replace(str(server.port), str(line.port))
     # What was under way is sent again when its server is certain to be gone: twice this timeout.
-    ls = box.lockstep(src, [url, box.local()], sets=[*server.options, "timeout=10s"])
+    ls = box.lockstep(src, [url, box.local()], sets=[*server.options, "timeout=5s"])
     box.write(src + "/big", os.urandom(50 << 20))
     proc.until(lambda: line.up > 1 << 20, 20, "the transfer under way")
     if how == "stop":

@@ -260,7 +260,8 @@ def test_kill_amid_renames_ends_equal(box):
     src, server = box.dir("src"), box.rsyncd()
     fill(src, "old", 600)
     box.write(src + "/big", os.urandom(MB) * 20)
-    ls = box.lockstep(src, [server], sets=SETS).settle(60)
+    # What was under way is sent again when its server is certain to be gone: twice this timeout.
+    ls = box.lockstep(src, [server], sets=[*SETS, "timeout=5s"]).settle(60)
     for turn in range(3):
         os.rename(src + "/old", src + "/new")
         os.rename(src + "/big", src + "/large")
