@@ -96,7 +96,7 @@ const struct config_key config_keys[] = {
          .help = "Sessions opened ahead of need, so that a change costs one flight. Over a long "
                  "line, while changes come faster than sessions open, there are up to `lanes` of "
                  "them. 0: a session is opened when there is something to send."},
-        {"batch_files", ANYWHERE, JOB(batch_files), .type = CONFIG_COUNT, .preset = "1000",
+        {"batch_files", ANYWHERE, JOB(batch_files), .type = CONFIG_COUNT, .preset = "2000",
          .min = 1, .max = 10000, .example = "200", .help = "Most entries in one batch."},
         {"batch_size", ANYWHERE, JOB(batch_bytes), .type = CONFIG_SIZE, .preset = "64M", .min = MIB,
          .max = 16 * GIB, .example = "16M",

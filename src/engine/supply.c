@@ -220,33 +220,46 @@ static bool supply_spare_waits(struct engine *e, int64_t now_ns)
 	       supply_idle(e, SESSION_QUICK);
 }
 
-void supply_order(struct engine *e, unsigned needed, int64_t now_ns)
+/* Opens one more session, if one is wanted and may be opened now. */
+static bool supply_order_one(struct engine *e, unsigned needed, size_t spares, int64_t now_ns)
 {
 	static const enum session_class order[] = {SESSION_QUICK, SESSION_CONTENT, SESSION_DELETE};
 	bool recently = now_ns - e->last_need_ns < IDLE_AFTER_NS;
-	size_t spares = supply_spares(e, needed, now_ns);
 	size_t limit = e->lanes_now + (e->lanes_now > 1 ? e->config.warm : 0);
 
-	if (needed)
-		e->last_need_ns = now_ns;
-	if (supply_waits_for_attempts(e) || !engine_can_send(e, now_ns))
-		return;
+	if (supply_waits_for_attempts(e))
+		return false;
 	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
 		enum session_class class = order[i];
 
 		if (!(needed & 1u << class) || supply_of_class(e, class, true))
 			continue;
-		if (supply_count(e, false) < limit || supply_make_room(e, class, now_ns))
-			supply_open(e, class, now_ns);
-		return;
+		if (supply_count(e, false) >= limit && !supply_make_room(e, class, now_ns))
+			return false;
+		supply_open(e, class, now_ns);
+		return true;
 	}
 	if (!recently || supply_of_class(e, SESSION_QUICK, false) >= spares ||
 	    supply_count(e, false) >= limit)
-		return;
-	if (!e->more && supply_spare_waits(e, now_ns))
+		return false;
+	if (!e->more && supply_spare_waits(e, now_ns)) {
 		e->spare_ns = e->sent_ns + e->config.spare_wait_ns;
-	else
-		supply_open(e, SESSION_QUICK, now_ns);
+		return false;
+	}
+	supply_open(e, SESSION_QUICK, now_ns);
+	return true;
+}
+
+void supply_order(struct engine *e, unsigned needed, int64_t now_ns)
+{
+	size_t spares = supply_spares(e, needed, now_ns);
+
+	if (needed)
+		e->last_need_ns = now_ns;
+	if (!engine_can_send(e, now_ns))
+		return;
+	while (supply_order_one(e, needed, spares, now_ns))
+		;
 }
 
 void supply_close_idle(struct engine *e, int64_t now_ns)

@@ -82,6 +82,14 @@ static int read_greeting(struct session *s, struct bytes line)
 	return 0;
 }
 
+static void send_args(struct session *s)
+{
+	for (char **arg = s->args; *arg; arg++)
+		mux_out_data(&s->out, (struct bytes){*arg, strlen(*arg) + 1});
+	mux_out_data(&s->out, (struct bytes){"", 1});
+	setup_names_ahead(s);
+}
+
 static int authenticate(struct session *s, struct bytes challenge)
 {
 	const char *digest = auth_digest_choose(bytes_of(s->peer_digests), s->o.min_digest);
@@ -107,16 +115,12 @@ static int authenticate(struct session *s, struct bytes challenge)
 	mux_out_data(&s->out, buf_bytes(&line));
 	buf_done(&line);
 	mem_free_secret(TAKE(s->password));
+	/* A server that lets us in no more may close over what it has not read, and its words may
+	 * be lost by that. So not before it has let us in once. */
+	s->args_ahead = s->o.past.protocol == s->protocol;
+	if (s->args_ahead)
+		send_args(s);
 	return 0;
-}
-
-static void send_args(struct session *s)
-{
-	for (char **arg = s->args; *arg; arg++)
-		mux_out_data(&s->out, (struct bytes){*arg, strlen(*arg) + 1});
-	mux_out_data(&s->out, (struct bytes){"", 1});
-	mem_free_secret(TAKE(s->password));
-	s->state = SESSION_SETUP;
 }
 
 static int read_answer(struct session *s, struct bytes line)
@@ -134,10 +138,13 @@ static int read_answer(struct session *s, struct bytes line)
 		                    path_show(words));
 	}
 	if (bytes_equal(line, BYTES("@RSYNCD: OK"))) {
-		send_args(s);
+		mem_free_secret(TAKE(s->password));
+		if (!s->args_ahead)
+			send_args(s);
+		s->state = SESSION_SETUP;
 		return 0;
 	}
-	if (bytes_starts(line, challenge))
+	if (bytes_starts(line, challenge) && !s->args_ahead)
 		return authenticate(s, (struct bytes){line.p + challenge.n, line.n - challenge.n});
 	if (bytes_starts(line, BYTES("@RSYNCD: EXIT")))
 		return session_breach(s, "an end before the module was opened");

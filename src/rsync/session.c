@@ -285,6 +285,16 @@ int session_protocol(const struct session *s)
 	return s->protocol;
 }
 
+struct session_past session_settled(const struct session *s)
+{
+	return (struct session_past){
+	        .protocol = s->protocol,
+	        .names = s->compat & COMPAT_VARINT,
+	        .checksum = (int)s->strong,
+	        .compress = s->compress,
+	};
+}
+
 unsigned session_peer_timeout_s(const struct session *s)
 {
 	return s->peer_timeout_s;

@@ -46,6 +46,16 @@ enum session_compress {
 const char *session_compress_name(enum session_compress method);
 
 /* What is kept: the job's `keep` set and options, the same for all its sessions. */
+/* What a session has settled with its server. One that is opened later, with the same server and by
+ * the same options, says what follows from it without waiting to be asked, which saves one to two
+ * round trips; if the server settles on something else by now, it fails. */
+struct session_past {
+	int protocol; /* 0: nothing is known, it waits for each word */
+	bool names;   /* checksum and compression were chosen by their names */
+	int checksum;
+	enum session_compress compress; /* NO: not known, or none */
+};
+
 struct session_options {
 	bool perms, owner, group, times, links, devices, hard_links, xattrs, acls;
 	bool numeric_ids, sparse, fsync;
@@ -59,6 +69,7 @@ struct session_options {
 	unsigned min_digest; /* weakest auth digest accepted: 0 md4 1 md5 2 sha1 3 sha256 4 sha512;
 	                        default 1 */
 	int protocol_max;    /* 30..32; default 32 */
+	struct session_past past;
 };
 
 /* What a server may refuse, or be too old to know, and is done without. */
@@ -133,7 +144,9 @@ const char *session_refused_option(const struct session *s);
  */
 enum session_fault session_fault_of_text(struct bytes text, char *option, size_t size);
 
-int session_protocol(const struct session *s);            /* 30..32 once past GREETING */
+int session_protocol(const struct session *s); /* 30..32 once past GREETING */
+/* Of one that is READY. */
+struct session_past session_settled(const struct session *s);
 unsigned session_peer_timeout_s(const struct session *s); /* MSG_IO_TIMEOUT, 0: none told */
 
 /* Consumes all of it. 0, or -errno once FAILED. */

@@ -97,6 +97,7 @@ struct session {
 	struct buf stream; /* payload of data frames, not understood yet */
 	size_t text_bytes; /* of the daemon's message of the day */
 	bool flags_known, names_known;
+	bool args_ahead, names_ahead; /* said without having been asked */
 	struct mux_in mux_in;
 	struct mux_out out;
 	struct event_queue events;
@@ -159,6 +160,8 @@ bool session_line(struct session *s, size_t max, struct bytes *ret);
 void greeting_start(struct session *s);
 int greeting_feed(struct session *s); /* states GREETING and AUTH of SESSION_DAEMON */
 
+/* The names that the server will ask for, where it is known which (struct session_past). */
+void setup_names_ahead(struct session *s);
 void setup_start_pipe(struct session *s);
 int setup_feed(struct session *s); /* GREETING of SESSION_PIPE, and SETUP */
 

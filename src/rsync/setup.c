@@ -12,9 +12,40 @@
 #define NAMES_MAX         255
 #define PLAUSIBLE_VERSION 40
 
+/* What is compressed goes by a method that both choose from the names they exchange. */
+static bool chooses_method(const struct session *s)
+{
+	return s->compress != SESSION_COMPRESS_NO && s->compress != SESSION_COMPRESS_ZLIBX;
+}
+
+static void put_name(struct session *s, const char *name)
+{
+	struct buf b;
+
+	buf_init(&b, NAMES_MAX);
+	codec_put_vstring(&b, bytes_of(name));
+	mux_out_data(&s->out, buf_bytes(&b));
+	buf_done(&b);
+}
+
+void setup_names_ahead(struct session *s)
+{
+	const struct session_past *past = &s->o.past;
+	bool method = chooses_method(s);
+
+	if (past->protocol == 0 || past->protocol > s->protocol || !past->names ||
+	    (method && past->compress == SESSION_COMPRESS_NO))
+		return;
+	s->names_ahead = true;
+	put_name(s, strong_table[past->checksum].name);
+	if (method)
+		put_name(s, session_compress_name(past->compress));
+}
+
 void setup_start_pipe(struct session *s)
 {
 	mux_out_int(&s->out, s->protocol);
+	setup_names_ahead(s);
 }
 
 /* Without daemon each side just sends its version. A remote shell that prints something of its own
@@ -56,10 +87,10 @@ static int take_late_refusal(struct session *s)
 	                    path_show(line));
 }
 
-/* What is compressed goes by a method that both choose from the names they exchange. */
-static bool chooses_method(const struct session *s)
+static int changed_its_mind(struct session *s)
 {
-	return s->compress != SESSION_COMPRESS_NO && s->compress != SESSION_COMPRESS_ZLIBX;
+	return session_fail(s, SESSION_FAULT_PROTOCOL, EPROTO,
+	                    "the server is another one than before: it settles on other things");
 }
 
 static int refuse_choice(struct session *s, const char *why)
@@ -77,6 +108,8 @@ static int without_names(struct session *s)
 	        s->kind == SESSION_DAEMON && s->protocol >= 31 && !(s->compat & COMPAT_SAFE_LIST);
 
 	s->names_known = true;
+	if (s->names_ahead)
+		return changed_its_mind(s);
 	if (chooses_method(s) && !refuses)
 		return refuse_choice(s, "it is older than rsync 3.2");
 	if (refuses)
@@ -99,30 +132,26 @@ static int take_flags(struct session *s, struct cursor *in)
 	return s->compat & COMPAT_VARINT ? 0 : without_names(s);
 }
 
-static void put_name(struct session *s, const char *name)
-{
-	struct buf b;
-
-	buf_init(&b, NAMES_MAX);
-	codec_put_vstring(&b, bytes_of(name));
-	mux_out_data(&s->out, buf_bytes(&b));
-	buf_done(&b);
-}
-
 /* Servers choose by our order or by their own, which their environment may change. So they get only
  * the name that is chosen. It costs nothing: they tell all theirs before they read any. */
 static int choose(struct session *s, struct bytes sums, struct bytes methods)
 {
 	int id = strong_choose(sums);
+	bool method = chooses_method(s);
 
 	if (id < 0)
 		return session_fail(s, SESSION_FAULT_REFUSED, EPROTONOSUPPORT,
 		                    "the server offers no checksum we know: %s", path_show(sums));
 	s->strong = (enum strong_id)id;
+	if (method)
+		s->compress = packer_choose(methods, s->compress);
+	if (s->names_ahead)
+		return id == s->o.past.checksum && (!method || s->compress == s->o.past.compress)
+		               ? 0
+		               : changed_its_mind(s);
 	put_name(s, strong_table[id].name);
-	if (!chooses_method(s))
+	if (!method)
 		return 0;
-	s->compress = packer_choose(methods, s->compress);
 	if (s->compress == SESSION_COMPRESS_NO)
 		return refuse_choice(s, "it lacks the method");
 	put_name(s, session_compress_name(s->compress));

@@ -15,6 +15,7 @@
 #define EOF_WAIT_S          10
 /* Answers leave at once, but then so many of them, or for so long, are gathered. */
 #define REPORT_ANSWERS 256
+#define WRITE_BYTES    (64u << 10)
 #define REPORT_NS      2000000
 
 static void prepare_socket(struct link *l)
@@ -50,6 +51,8 @@ struct link *link_new(struct link_env *env, const struct wire_session *m, int fd
 	l->extras = options.extras =
 	        m->extras && (l->class == SESSION_COMPARE || l->class == SESSION_CHECKSUM);
 	session_leave_out(&options, m->without);
+	if (env->past_without == m->without)
+		options.past = env->past;
 	l->xattrs = options.xattrs;
 	l->acls = options.acls;
 	l->no_ack = options.no_ack;
@@ -98,6 +101,8 @@ static void say_gone(struct link *l, enum trouble trouble, struct bytes text, bo
 	};
 	struct buf b;
 
+	if (!l->was_ready)
+		l->env->past = (struct session_past){0}; /* for all we know it was to blame */
 	buf_init(&b, FRAME_PAYLOAD_MAX);
 	wire_put_gone(&b, &gone);
 	frame_out_add(l->env->out, WIRE_SESSION_GONE, buf_bytes(&b), NULL, 0);
@@ -291,6 +296,17 @@ void link_ended(struct link *l, int error, int64_t now_ns)
 		fail(l, now_ns);
 }
 
+/* For the next one. Deletions go without compression. */
+static void remember(const struct link *l)
+{
+	struct session_past past = session_settled(l->session);
+
+	if (l->class == SESSION_DELETE)
+		past.compress = l->env->past.compress;
+	l->env->past = past;
+	l->env->past_without = l->without;
+}
+
 static void become_ready(struct link *l, int64_t now_ns)
 {
 	struct wire_ready ready = {
@@ -305,6 +321,7 @@ static void become_ready(struct link *l, int64_t now_ns)
 	wire_put_ready(&b, &ready);
 	frame_out_add(l->env->out, WIRE_READY, buf_bytes(&b), NULL, 0);
 	buf_done(&b);
+	remember(l);
 	l->was_ready = true;
 	l->state = LINK_IDLE;
 	l->deadline_ns = INT64_MAX; /* the loop retires idle sessions */
@@ -477,18 +494,26 @@ bool link_has_work(const struct link *l)
 	return pending < SUPPLY_SLICE_BYTES && supply_has_unasked(&l->supply, l->cargo);
 }
 
-void link_work(struct link *l, int64_t now_ns)
+/* Small files leave together: a packet for each would cost both hosts more than the file. */
+static void supply_some(struct link *l, int64_t now_ns)
 {
-	link_take_events(l, now_ns);
-	if (l->checksums) {
-		work_on_checksums(l, now_ns);
-	} else if (link_has_work(l)) {
+	do {
 		if (l->supply.fd >= 0)
 			supply_slice(&l->supply, l->session, l->cargo, l->env->slice);
 		else
 			supply_unasked(&l->supply, l->session, l->cargo, l->env->slice);
 		link_progress(l, now_ns);
 		link_take_events(l, now_ns);
+	} while (link_has_work(l) && session_output_pending(l->session) < WRITE_BYTES);
+}
+
+void link_work(struct link *l, int64_t now_ns)
+{
+	link_take_events(l, now_ns);
+	if (l->checksums) {
+		work_on_checksums(l, now_ns);
+	} else if (link_has_work(l)) {
+		supply_some(l, now_ns);
 	}
 	if (!l->cargo || !l->cargo->answers_n)
 		return;

@@ -27,8 +27,10 @@ struct link_env {
 	struct throttle throttle;
 	struct names *names;
 	struct repeats *repeats;
-	unsigned unasked_breaks; /* sessions in a row that broke off with something sent so */
-	bool asked_only;         /* the server does not take that: it never gets it again */
+	unsigned unasked_breaks;  /* sessions in a row that broke off with something sent so */
+	bool asked_only;          /* the server does not take that: it never gets it again */
+	struct session_past past; /* of the last session that became ready */
+	unsigned past_without;    /* what that one was opened without */
 	struct frame_out *out;
 	char *slice; /* SUPPLY_SLICE_BYTES */
 	char *input; /* LINK_READ_BYTES */

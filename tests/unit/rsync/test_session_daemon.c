@@ -324,6 +324,102 @@ static void compression_is_settled_in_a_module(void **state)
 		}
 }
 
+/* What the first session settled, and what the second one then says before it is asked. */
+static struct session_past settle(struct talk *t, const struct session_login *l,
+                                  const struct session_options *o)
+{
+	struct session_past past;
+
+	login(t, SESSION_QUICK, o, l);
+	assert_int_equal(session_state(t->s), SESSION_READY);
+	past = session_settled(t->s);
+	talk_list(t, NULL, 0, NULL, 0);
+	talk_close(t);
+	return past;
+}
+
+static void what_was_settled_before_is_said_ahead_and_holds(void **state)
+{
+	struct session_login open = {.module = "open"};
+	struct session_login secret = {"secret", "joe", "pass word"};
+
+	for (enum session_compress i = SESSION_COMPRESS_NO; i < SESSION_COMPRESS_KINDS; i++)
+		for (int protocol = 30; protocol <= 32; protocol++) {
+			struct session_options o = talk_options();
+
+			o.compress = i;
+			o.protocol_max = protocol;
+			o.past = settle(*state, &open, &o);
+			assert_int_equal(o.past.protocol, protocol);
+			push_to(*state, &open, &o);
+			push_to(*state, &secret, &o);
+		}
+}
+
+/* Nothing but the greeting and the challenge is waited for. */
+static void arguments_go_with_the_response_of_one_who_was_let_in_before(void **state)
+{
+	struct session_login l = {"secret", "joe", "pass word"};
+
+	for (int known = 0; known < 2; known++) {
+		struct session_options o = talk_options();
+		struct session *s;
+
+		if (known)
+			o.past = settle(*state, &l, &o);
+		s = session_new(SESSION_DAEMON, SESSION_QUICK, &o, "secret/", &l);
+		session_sent(s, session_output(s).n);
+		assert_int_equal(
+		        session_feed(s, BYTES("@RSYNCD: 32.0 sha512 md5\n@RSYNCD: AUTHREQD c\n")),
+		        0);
+		assert_int_equal(memmem(session_output(s).p, session_output(s).n, "--server", 8) !=
+		                         NULL,
+		                 known);
+		assert_int_equal(session_feed(s, BYTES("@RSYNCD: OK\n")), 0);
+		assert_non_null(memmem(session_output(s).p, session_output(s).n, "--server", 8));
+		assert_int_equal(session_state(s), SESSION_SETUP);
+		session_free(s);
+	}
+}
+
+static void wrong_password_is_still_a_login_fault_for_one_who_was_let_in_before(void **state)
+{
+	struct session_login l = {"secret", "joe", "pass word"};
+	struct session_options o = talk_options();
+	struct talk *t = *state;
+
+	o.past = settle(t, &l, &o);
+	l.password = "password";
+	login(t, SESSION_QUICK, &o, &l);
+	assert_int_equal(session_state(t->s), SESSION_FAILED);
+	assert_int_equal(session_fault(t->s), SESSION_FAULT_LOGIN);
+	talk_close(t);
+}
+
+static void server_that_settles_on_something_else_by_now_is_left(void **state)
+{
+	struct session_login l = {.module = "open"};
+	struct session_options o = talk_options();
+	struct session_past past;
+	struct talk *t = *state;
+
+	o.compress = SESSION_COMPRESS_YES;
+	past = settle(t, &l, &o);
+	for (int change = 0; change < 2; change++) {
+		o.past = past;
+		if (change == 0)
+			o.past.checksum++;
+		else
+			o.past.compress = SESSION_COMPRESS_ZLIBX;
+		login(t, SESSION_QUICK, &o, &l);
+		assert_int_equal(session_state(t->s), SESSION_FAILED);
+		assert_int_equal(session_fault(t->s), SESSION_FAULT_PROTOCOL);
+		assert_non_null(strstr(session_error(t->s)->text, "another one than before"));
+		talk_close(t);
+	}
+	assert_false(talk_exists(t, "open/g"));
+}
+
 /* A daemon that refuses a letter reads none of those behind it, so it looks like one that is too
  * old for a choice: it is heard to the end. */
 static void refusal_is_not_taken_for_age(void **state)
@@ -363,6 +459,16 @@ int main(void)
 	                                        teardown),
 	        cmocka_unit_test_setup_teardown(compression_is_settled_in_a_module, setup,
 	                                        teardown),
+	        cmocka_unit_test_setup_teardown(what_was_settled_before_is_said_ahead_and_holds,
+	                                        setup, teardown),
+	        cmocka_unit_test_setup_teardown(
+	                arguments_go_with_the_response_of_one_who_was_let_in_before, setup,
+	                teardown),
+	        cmocka_unit_test_setup_teardown(
+	                wrong_password_is_still_a_login_fault_for_one_who_was_let_in_before, setup,
+	                teardown),
+	        cmocka_unit_test_setup_teardown(
+	                server_that_settles_on_something_else_by_now_is_left, setup, teardown),
 	        cmocka_unit_test_setup_teardown(refusal_is_not_taken_for_age, setup, teardown),
 	};
 
