@@ -101,7 +101,7 @@ static void say_gone(struct link *l, enum trouble trouble, struct bytes text, bo
 	};
 	struct buf b;
 
-	if (!l->was_ready)
+	if (!l->was_ready && trouble != TROUBLE_NONE)
 		l->env->past = (struct session_past){0}; /* for all we know it was to blame */
 	buf_init(&b, FRAME_PAYLOAD_MAX);
 	wire_put_gone(&b, &gone);

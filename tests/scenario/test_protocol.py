@@ -207,3 +207,18 @@ def test_times_that_are_not_kept_tell_no_change_within_a_second(box):
     ls.settle()
     with open(server.path + "/f", "rb") as f:
         assert f.read() == b"new"
+
+
+def test_server_that_settles_on_something_else_than_before_is_asked_again(box):
+    """A build that insists on what an earlier session has settled never gets in again after an update at the target."""
+    src, copy, updated = box.dir("src"), box.local(), box.path("updated")
+    wrapper = box.write(box.path("rsync-here"), f"""#!/bin/sh
+[ -e {updated} ] && export RSYNC_CHECKSUM_LIST=md5
+exec rsync "$@"
+""", mode=0o755)
+    ls = box.lockstep(src, [copy], sets=[f"rsync_path={wrapper}"]).settle()
+    box.write(updated, "")
+    for n in range(6):
+        box.write(f"{src}/after-{n}", b"1")
+        ls.settle(40)
+    box.check_equal(src, copy)
