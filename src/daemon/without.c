@@ -30,6 +30,8 @@ static const struct {
          "nothing is compressed: the target refuses it"},
         {SESSION_WITHOUT_CHOICE, "zlibx compresses, which all have since 3.1.1",
          "compressed by zlibx: the target lacks the method, or is older than rsync 3.2"},
+        {SESSION_WITHOUT_COPIES, "what was copied is sent",
+         "copies are sent: the target refuses --copy-dest"},
 };
 
 static bool asks_for(const struct job *j, enum session_without without)
@@ -51,6 +53,8 @@ static bool asks_for(const struct job *j, enum session_without without)
 		return o->compress != SESSION_COMPRESS_NO;
 	case SESSION_WITHOUT_CHOICE:
 		return o->compress != SESSION_COMPRESS_NO && o->compress != SESSION_COMPRESS_ZLIBX;
+	case SESSION_WITHOUT_COPIES:
+		return o->copies;
 	case SESSION_WITHOUT_ALL:
 		break;
 	}
@@ -85,6 +89,8 @@ bool without_leave_out(struct job *j, struct bytes option)
 	say(j, option, without);
 	if (without == SESSION_WITHOUT_NS)
 		engine_set_whole_seconds(j->engine);
+	if (without == SESSION_WITHOUT_COPIES)
+		engine_set_copies_off(j->engine);
 	job_options_left_out(j);
 	return true;
 }

@@ -93,6 +93,7 @@ bool flight_confirm(struct engine *e, const struct flight *f, const struct mark 
 	confirm_keep_race(r, &fp);
 	ledger_confirm(e->ledger, m->path, &fp);
 	rename_confirmed(e, m->path, r);
+	copy_confirmed(e, m->path, &r->fp);
 	zombie_intend(e, m->path, false);
 	trust_confirmed(e, m->path, compared, now_ns);
 	return true;

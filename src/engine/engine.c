@@ -39,6 +39,7 @@ static void engine_defaults(struct engine_config *c)
 	c->longest_wait_ns = c->longest_wait_ns ? c->longest_wait_ns : 30 * NS_PER_S;
 	c->zombie_ns = c->zombie_ns ? c->zombie_ns : 60 * NS_PER_S;
 	c->rename_bytes = c->rename_bytes ? c->rename_bytes : 1u << 20;
+	c->copy_bytes = c->copy_bytes ? c->copy_bytes : 1u << 20;
 	c->first_generation = c->first_generation ? c->first_generation : 1;
 }
 
@@ -128,6 +129,7 @@ void engine_free(struct engine *e)
 	zombie_clear(e);
 	sweep_clear(e);
 	rename_clear(e);
+	copy_clear(e);
 	failure_clear(e);
 	hold_clear(e);
 	aged_clear(&e->content_due);
@@ -294,6 +296,7 @@ void engine_marks(struct engine *e, const struct mark *marks, size_t n, int64_t 
 				m.flags |= MARK_BRIEF;
 			engine_raise_content(e, &m);
 			rename_marked(e, &m, now_ns);
+			copy_marked(e, &m, now_ns);
 			/* Never confirmed as another type, but names below were confirmed since the
 			 * look: they go first. */
 			if ((m.flags & (MARK_FRESH | MARK_DIR)) == MARK_FRESH &&

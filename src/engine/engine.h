@@ -34,7 +34,9 @@ struct engine_config {
 	bool keep_deleted;       /* never delete at the target */
 	bool renames;            /* the target takes links: what was renamed is linked there */
 	uint64_t rename_bytes;   /* smaller files are sent again, not compared; default 1 MiB */
-	bool stamp;              /* keep and prove stamps; default true */
+	bool copies; /* what is new may be built from another name of its directory at the target */
+	uint64_t copy_bytes;       /* smaller files are sent; default 1 MiB */
+	bool stamp;                /* keep and prove stamps; default true */
 	uint64_t first_generation; /* for a target without stamps: wall clock seconds, but not the
 	                            * present ones */
 	bool trace;                /* an event (debug) for every result of an item */
@@ -95,6 +97,8 @@ void engine_set_racy_window(struct engine *e, int64_t racy_window_ns);
 /* The receiver's quick check is in whole seconds, or against times of its own: what it cannot tell
  * goes by its content. */
 void engine_set_whole_seconds(struct engine *e);
+/* The target does not let us name what a file is built from. */
+void engine_set_copies_off(struct engine *e);
 void engine_set_paused(struct engine *e, bool paused, int64_t now_ns);
 /* The ledger belongs to another root or target: nothing is sent until approved. NULL: lifted. */
 void engine_set_held(struct engine *e, const char *why, int64_t now_ns);

@@ -28,6 +28,7 @@ enum session_class flight_class(enum batch_class class)
 static void flight_free(struct engine *e, struct flight *f)
 {
 	HASH_DEL(e->flights, f);
+	copy_landed(e, f);
 	free(f->mark_of);
 	free(f->known);
 	free(f->answered);
@@ -139,7 +140,7 @@ static size_t flight_collect(struct engine *e, struct flight *f, struct wire_ite
 			continue;
 		}
 		if (sweep_blocks(e, m) || rename_blocks(e, m, &f->known[count], now_ns) ||
-		    flight_claims_too_early(e, f, m, &f->known[count])) {
+		    copy_blocks(e, m) || flight_claims_too_early(e, f, m, &f->known[count])) {
 			batch_nack(f->batch, i, m->action, now_ns, now_ns + NS_PER_S / 10);
 			continue;
 		}
@@ -191,6 +192,7 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 	struct wire_item *items = mem_array(n + 2, sizeof(*items));
 	struct sweep_load load;
 	struct rename_load renames;
+	struct copy_load copies;
 	struct buf proof = {0}, serve = {0};
 	size_t count;
 
@@ -208,6 +210,7 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 		group_hold_parts(e, batch, now_ns);
 	f->marks = count = flight_collect(e, f, items, now_ns);
 	rename_load(e, f, &renames);
+	copy_load(e, f, &copies, now_ns);
 	load = (struct sweep_load){.items = items, .count = count};
 	sweep_load(e, f, &load, now_ns);
 	items = load.items;
@@ -230,9 +233,15 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 			batch_end(batch, now_ns, now_ns);
 		flight_free(e, f);
 	} else {
-		struct wire_batch wire = {
-		        f->id,           s->id,        items, count, e->config.racy_window_ns,
-		        renames.formers, renames.count};
+		struct wire_batch wire = {f->id,
+		                          s->id,
+		                          items,
+		                          count,
+		                          e->config.racy_window_ns,
+		                          renames.formers,
+		                          renames.count,
+		                          copies.bases,
+		                          copies.count};
 
 		flight_intend(e, items, f->marks);
 		context_intend(e, f, items, f->marks);
@@ -246,6 +255,7 @@ void flight_send(struct engine *e, struct supply_session *s, struct batch *batch
 	buf_done(&serve);
 	sweep_load_done(&load);
 	rename_load_done(&renames);
+	copy_load_done(&copies);
 	free(items);
 }
 
@@ -272,7 +282,7 @@ static void flight_failed(struct engine *e, struct flight *f, size_t i,
 {
 	const struct mark *m = batch_mark(f->batch, i);
 
-	if (rename_refused(e, f, i, r, now_ns))
+	if (rename_refused(e, f, i, r, now_ns) || copy_refused(e, f, i, r, now_ns))
 		return;
 	f->clean = false;
 	if (r->result == WIRE_FAILED && r->trouble != TROUBLE_NONE && r->trouble < TROUBLE_KINDS) {
@@ -513,6 +523,7 @@ int engine_report(struct engine *e, const struct wire_report *m, int64_t now_ns)
 			stamp_result(e, f, r->index, r, now_ns);
 		else {
 			rename_result(e, f, r);
+			copy_result(e, f, r, now_ns);
 			flight_mark_result(e, f, f->mark_of[r->index], r, now_ns);
 		}
 	}
@@ -597,21 +608,24 @@ int engine_batch_done(struct engine *e, const struct wire_done *m, int64_t now_n
 		return -EPROTO;
 	e->bytes_out += m->bytes_out;
 	e->bytes_in += m->bytes_in;
+	bool mistake = copy_broke(e, f, m, now_ns);
+	bool sound = m->trouble == TROUBLE_NONE || mistake;
+
 	HASH_FIND(hh, e->sessions, &f->session, sizeof(f->session), s);
 	if (s) {
-		if (m->trouble == TROUBLE_NONE)
+		if (sound)
 			s->heard_ns = now_ns;
-		supply_unseen(e, s, m->trouble == TROUBLE_NONE ? SIGHT_GAP : SIGHT_BROKEN, now_ns);
+		supply_unseen(e, s, sound ? SIGHT_GAP : SIGHT_BROKEN, now_ns);
 		s->state = SUPPLY_ENDING;
 	}
 	if (f->marks)
 		e->last_need_ns = now_ns;
-	bool clean = f->clean && m->trouble == TROUBLE_NONE, brought = f->brought;
+	bool clean = f->clean && sound, brought = f->brought;
 	bool tells = f->marks || e->trouble != TROUBLE_FULL; /* stamps need no room */
 
 	f->broken = m->trouble != TROUBLE_NONE || m->zombie;
 	flight_lost(e, f, m->zombie, now_ns);
-	if (m->trouble != TROUBLE_NONE && m->trouble < TROUBLE_KINDS) {
+	if (!sound && m->trouble < TROUBLE_KINDS) {
 		/* What hung is likely to hang in those, too: each would cost a timeout of its own.
 		 */
 		if (m->trouble == TROUBLE_TIMEOUT)

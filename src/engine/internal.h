@@ -9,6 +9,7 @@
  *     group.c    the names of one inode, which go together
  *     look.c     what the look thread is asked for, and for what
  *     rename.c   names that files had before
+ *     copy.c     names that new files may be copies of
  *     aged.c     sets of paths with the age of the mark they came from
  *     trust.c    what stamps prove, contradictions, compare
  *     zombie.c   paths that a given-up session may still write
@@ -80,6 +81,11 @@ struct flight {
 	bool broken;               /* its session did not come to its end */
 	struct context *contexts;  /* intended and not reported yet */
 	struct former **former_of; /* wire item: the name its file had before; NULL: none */
+	struct copy_use {
+		struct copy_basis *basis;
+		size_t item; /* that may be built from it */
+	} * uses;
+	size_t uses_n;
 	UT_hash_handle hh;
 };
 
@@ -205,6 +211,13 @@ struct engine {
 	struct aged_path *rename_dirs; /* of the list being made: above what waits */
 	unsigned rename_refusals;      /* in a row */
 	bool renames_off;
+	struct copy_size *copy_sizes; /* of the large files in copy_dir */
+	char *copy_dir;               /* NULL: none was read yet */
+	size_t copy_dir_bytes;
+	int64_t copy_again_ns;         /* until then no other directory is read */
+	struct copy_basis *copy_bases; /* named in lists under way */
+	unsigned copy_mistakes;        /* in a row */
+	bool copies_off;
 	struct failure *failed;
 	size_t failed_waiting;
 	int64_t failed_next_ns;
@@ -449,6 +462,32 @@ void rename_parted(struct engine *e, struct bytes path);
 void rename_confirmed(struct engine *e, struct bytes path, const struct wire_result_item *r);
 void rename_quiet(struct engine *e); /* nothing is pending or under way */
 void rename_clear(struct engine *e);
+
+/* copy.c */
+/* The names in a list that new files may be copies of; paths are borrowed from the flight. */
+struct copy_load {
+	struct wire_basis *bases;
+	size_t count;
+};
+/* A mark from a look: in the class in which it can be built from another name. */
+void copy_marked(struct engine *e, struct mark *m, int64_t now_ns);
+/* It must wait: a list under way builds on the name. */
+bool copy_blocks(const struct engine *e, const struct mark *m);
+void copy_load(struct engine *e, struct flight *f, struct copy_load *l, int64_t now_ns);
+void copy_load_done(struct copy_load *l);
+/* The answer to a mark, before it is applied. */
+void copy_result(struct engine *e, const struct flight *f, const struct wire_result_item *r,
+                 int64_t now_ns);
+/* The session broke off because the target does not have a name that a file was to be built from:
+ * no trouble of the target's. */
+bool copy_broke(struct engine *e, const struct flight *f, const struct wire_done *m,
+                int64_t now_ns);
+/* It failed for want of that name, and goes back to be sent. False: it did not. */
+bool copy_refused(struct engine *e, struct flight *f, size_t i, const struct wire_result_item *r,
+                  int64_t now_ns);
+void copy_landed(struct engine *e, struct flight *f);
+void copy_confirmed(struct engine *e, struct bytes path, const struct fingerprint *fp);
+void copy_clear(struct engine *e);
 
 /* failure.c */
 void failure_add(struct engine *e, const struct mark *m, struct bytes text, bool source_side,

@@ -3,7 +3,9 @@
 
 #include "base/mem.h"
 
-#define RESERVE_MAX (1u << 20)
+#define RESERVE_MAX       (1u << 20)
+#define BASIS_FROM_DIR_0  0x84 /* a name below the first --copy-dest, in the file's directory */
+#define PROTOCOL_CLAIMING 31   /* rsync 3.1.0 */
 
 static bool answering(const struct session *s, bool begun)
 {
@@ -17,6 +19,7 @@ static void finish(struct session *s)
 
 	delta_free(TAKE(s->delta));
 	s->answering = s->begun = false;
+	s->claimed = (struct sum_head){0};
 	/* The confirmation of what was sent unasked may come when it is being sent once more. */
 	if (!l->early || !l->answered_at)
 		l->answered_at = s->out.total + mux_out_pending(&s->out).n;
@@ -41,13 +44,44 @@ void session_answer_begin(struct session *s, uint64_t expected_size)
 	(void)buf_reserve(&s->out.bytes, expected_size < RESERVE_MAX ? expected_size : RESERVE_MAX);
 	serve_put_item(s, t);
 	buf_init(&head, SUM_HEAD_BYTES);
-	sum_head_put(&head, &t->sums.head);
+	sum_head_put(&head, s->claimed.count ? &s->claimed : &t->sums.head);
 	mux_out_data(&s->out, buf_bytes(&head));
 	buf_done(&head);
 	token_begin(s->tokens, &s->out);
 	hasher_begin(s->file_hash);
 	if (t->sums.head.count)
 		s->delta = delta_new(&t->sums, s->seed, s->block_hash, s->tokens);
+}
+
+static bool may_claim(const struct session *s, const struct task *t, struct bytes basis,
+                      uint64_t basis_bytes)
+{
+	return s->class == SESSION_CONTENT && s->o.copies && s->protocol >= PROTOCOL_CLAIMING &&
+	       !t->redo && !t->sums.head.count &&
+	       !(t->iflags & (ITEM_BASIS_FOLLOWS | SESSION_ITEM_XNAME)) && basis.n &&
+	       basis.n < XNAME_MAX && basis.n <= NAMES_MEMORY_MAX - s->names_bytes && basis_bytes &&
+	       basis_bytes / SESSION_CLAIM_BLOCK < INT32_MAX;
+}
+
+bool session_answer_claim(struct session *s, struct bytes basis, uint64_t basis_bytes,
+                          uint64_t expected_size)
+{
+	struct task *t = s->tasks;
+
+	if (!answering(s, false) || !may_claim(s, t, basis, basis_bytes))
+		return false;
+	t->iflags |= ITEM_BASIS_FOLLOWS | SESSION_ITEM_XNAME;
+	t->basis = BASIS_FROM_DIR_0;
+	t->xname = (struct bytes){mem_dup(basis.p, basis.n), basis.n};
+	s->names_bytes += basis.n;
+	s->claimed = (struct sum_head){
+	        .count = (int32_t)((basis_bytes + SESSION_CLAIM_BLOCK - 1) / SESSION_CLAIM_BLOCK),
+	        .block = SESSION_CLAIM_BLOCK,
+	        .strong = SUM_STRONG_LEAST,
+	        .remainder = (int32_t)(basis_bytes % SESSION_CLAIM_BLOCK),
+	};
+	session_answer_begin(s, expected_size < SESSION_CLAIM_BLOCK ? expected_size : 0);
+	return true;
 }
 
 bool session_answer_unasked(struct session *s, size_t index, uint64_t expected_size)
@@ -84,6 +118,21 @@ void session_answer_data(struct session *s, struct bytes slice)
 		delta_feed(s->delta, slice);
 	else
 		token_literal(s->tokens, slice);
+	session_check_output(s);
+}
+
+void session_answer_copy(struct session *s, struct bytes slice, uint64_t offset)
+{
+	uint64_t block = offset / SESSION_CLAIM_BLOCK;
+
+	if (!answering(s, true) || !slice.n)
+		return;
+	check(offset % SESSION_CLAIM_BLOCK == 0);
+	hasher_update(s->file_hash, slice);
+	for (size_t done = 0; done < slice.n; done += SESSION_CLAIM_BLOCK, block++) {
+		check(block < (uint64_t)s->claimed.count);
+		token_block(s->tokens, (int32_t)block);
+	}
 	session_check_output(s);
 }
 

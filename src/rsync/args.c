@@ -30,6 +30,7 @@ unsigned session_without(struct bytes option)
 	        {"compress", SESSION_WITHOUT_COMPRESS},
 	        {"new-compress", SESSION_WITHOUT_COMPRESS},
 	        {"compress-choice", SESSION_WITHOUT_CHOICE},
+	        {"copy-dest", SESSION_WITHOUT_COPIES},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(known); i++)
@@ -46,6 +47,7 @@ void session_leave_out(struct session_options *o, unsigned without)
 		o->compress = SESSION_COMPRESS_ZLIBX;
 	if (without & SESSION_WITHOUT_COMPRESS)
 		o->compress = SESSION_COMPRESS_NO;
+	o->copies = o->copies && !(without & SESSION_WITHOUT_COPIES);
 	o->no_ack |= (without & SESSION_WITHOUT_ACKS) != 0;
 	o->no_ns |= (without & SESSION_WITHOUT_NS) != 0;
 	o->no_msgs |= (without & SESSION_WITHOUT_MSGS) != 0;
@@ -129,6 +131,10 @@ static void add_transfer_options(struct list *l, enum session_class class,
 		add(l, mem_strdup("--remove-source-files"));
 	if (o->fsync)
 		add(l, mem_strdup("--fsync"));
+	/* Lets us name what a file is built from. What the receiver looks for there by itself is
+	 * each new file under its own name, which it does not have. */
+	if (o->copies && class == SESSION_CONTENT)
+		add(l, mem_strdup("--copy-dest=."));
 }
 
 /* With a slash behind it the target is a directory whatever the list holds, and a leading dash must

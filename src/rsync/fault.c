@@ -18,7 +18,9 @@ static const struct {
 	const char *start, *option;
 } without[] = {{"ACLs are not supported on this server", "acls"},
                {"extended attributes are not supported on this server", "xattrs"},
-               {"Your --compress-choice value", "new-compress"}};
+               {"Your --compress-choice value", "new-compress"},
+               /* A module that excludes names which begin with a dot, "." among them. */
+               {"Your options have been rejected by the server", "copy-dest"}};
 
 /* Known words count only where a sentence of rsync's begins: a file name further in may be
  * anything. */

@@ -7,17 +7,14 @@
 #include <errno.h>
 #include "base/mem.h"
 
-#define XNAME_MAX        4096
 #define SUMS_MEMORY_MAX  (64u << 20) /* of all requests that wait; beyond it files go whole */
 #define REQUESTS_MAX     2           /* of one entry: the normal one and one after a wrong digest */
 #define ITEMS_MAX        8           /* of one entry */
-#define NAMES_MEMORY_MAX (64u << 20) /* of all names in items that wait */
 #define DEL_STATS_FIELDS 5
 #define WANTED_BYTES_MAX (1u << 30)
 #define DEL_STATS_MAX    4
 
-#define ITEM_BASIS_FOLLOWS 0x0800
-#define IO_ERROR_VANISHED  2
+#define IO_ERROR_VANISHED 2
 
 enum done {
 	DONE_PHASE1 = 1, /* all requests were made */

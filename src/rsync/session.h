@@ -62,9 +62,11 @@ struct session_options {
 	enum session_compress compress;
 	unsigned compress_level;     /* 0: the method's own; more than it has: its highest */
 	bool no_ack, no_msgs, no_ns; /* session_leave_out() */
-	bool extras;        /* COMPARE, CHECKSUM: EV_DELETED tells what lies in content directories
-	                     * and is not listed; nothing is deleted in these classes */
-	unsigned timeout_s; /* always sent; default 30 */
+	bool copies; /* CONTENT: what is new may be built from another name (session_answer_claim)
+	              */
+	bool extras; /* COMPARE, CHECKSUM: EV_DELETED tells what lies in content directories
+	              * and is not listed; nothing is deleted in these classes */
+	unsigned timeout_s;             /* always sent; default 30 */
 	const char *usermap, *groupmap; /* values of --usermap, --groupmap; NULL: none */
 	unsigned min_digest; /* weakest auth digest accepted: 0 md4 1 md5 2 sha1 3 sha256 4 sha512;
 	                        default 1 */
@@ -84,7 +86,8 @@ enum session_without {
 	SESSION_WITHOUT_COMPRESS = 32, /* --new-compress, since 3.1.1, or all compression */
 	/* The choice among several, since 3.2.0, or the one that was wished: it is zlibx then. */
 	SESSION_WITHOUT_CHOICE = 64,
-	SESSION_WITHOUT_ALL = 127,
+	SESSION_WITHOUT_COPIES = 128, /* --copy-dest */
+	SESSION_WITHOUT_ALL = 255,
 };
 /* What leaving a refused option out means; 0: it cannot be done without. */
 unsigned session_without(struct bytes option);
@@ -290,6 +293,18 @@ void session_next(struct session *s, struct session_event *ret);
 void session_answer_begin(struct session *s, uint64_t expected_size);
 void session_answer_data(struct session *s, struct bytes slice);
 void session_answer_end(struct session *s);
+/* Instead of session_answer_begin(): the target is believed to have most of this content under
+ * another name, `basis`, in the directory of the requested file or below it (relative to that
+ * directory). What session_answer_copy() tells to be equal to it is not sent, and the digest of the
+ * whole decides: when the basis is not what we believe the file is requested once more, or, with
+ * rsync 3.5.0 and a basis that is not there, the session breaks off. False, and nothing has begun:
+ * not where that cannot be claimed, or the target has something to build on itself. */
+bool session_answer_claim(struct session *s, struct bytes basis, uint64_t basis_bytes,
+                          uint64_t expected_size);
+#define SESSION_CLAIM_BLOCK 131072
+/* The next bytes of the content, which the basis has from `offset` on: a multiple of
+ * SESSION_CLAIM_BLOCK, as is their number unless they end the basis. */
+void session_answer_copy(struct session *s, struct bytes slice, uint64_t offset);
 /* Reading failed in the middle: a digest that cannot match is sent, the receiver keeps nothing. */
 void session_answer_abort(struct session *s);
 /* Nothing was sent for it yet: MSG_NO_SEND. Where its request wants extended attributes, which

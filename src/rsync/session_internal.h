@@ -131,7 +131,14 @@ struct session {
 	struct hasher *file_hash, *block_hash;
 	struct token_writer *tokens;
 	struct delta *delta;
+	struct sum_head claimed; /* count 0: nothing is */
 };
+
+#define XNAME_MAX        4096
+#define NAMES_MEMORY_MAX (64u << 20) /* of all names in items that wait */
+
+/* An item's flag: the byte that tells what the receiver builds it from follows. */
+#define ITEM_BASIS_FOLLOWS 0x0800
 
 /* FAILED, once; later calls keep the first reason. Returns -code. */
 int session_fail(struct session *s, enum session_fault fault, int code, const char *fmt, ...)

@@ -15,6 +15,7 @@
 void supply_init(struct supply *v)
 {
 	*v = (struct supply){.fd = -1};
+	basis_init(&v->basis);
 }
 
 /* Ready for the next file. */
@@ -23,11 +24,13 @@ static void leave_file(struct supply *v)
 	mem_closep(&v->fd);
 	v->fd = -1;
 	v->part = NULL;
+	basis_leave(&v->basis);
 }
 
 void supply_done(struct supply *v)
 {
 	mem_closep(&v->fd);
+	basis_done(&v->basis);
 	hasher_free(v->hasher);
 	supply_init(v);
 }
@@ -86,12 +89,29 @@ static void give_up_reading(struct cargo *c, struct part *part, int error, unsig
 static void forget_copy(struct part *part)
 {
 	part->redo = true;
+	if (part->flags & WIRE_CLAIMED)
+		part->flags |= WIRE_MISTAKEN;
 	if (part->copies)
 		part->copies--;
 	if (part->unasked && !part->asked) {
 		part->successes = 0;
 		part->success = false;
 	}
+}
+
+/* As blocks of another file, or whole. */
+static void begin_answer(struct supply *v, struct session *s, const struct cargo *c, bool redo)
+{
+	struct bytes basis;
+
+	if (!redo && basis_find(&v->basis, c, v->part, v->fd, &basis)) {
+		if (session_answer_claim(s, basis, v->basis.size, v->left)) {
+			v->part->flags |= WIRE_CLAIMED;
+			return;
+		}
+		basis_leave(&v->basis);
+	}
+	session_answer_begin(s, v->left);
 }
 
 void supply_request(struct supply *v, struct session *s, struct cargo *c, struct part *part,
@@ -121,12 +141,13 @@ void supply_request(struct supply *v, struct session *s, struct cargo *c, struct
 	v->fd = fd;
 	v->part = part;
 	v->left = size;
+	v->at = 0;
 	part->flags |= WIRE_DATA_SENT;
 	part->copies++;
 	part->hashed = part->lost = false;
 	v->hasher = v->hasher ? v->hasher : hasher_new(STRONG_XXH128);
 	hasher_begin(v->hasher);
-	session_answer_begin(s, size);
+	begin_answer(v, s, c, ev->redo);
 }
 
 /* What is listed with its former name is to be linked to that, and would be in vain. */
@@ -310,9 +331,13 @@ void supply_slice(struct supply *v, struct session *s, struct cargo *c, char *bu
 	}
 	if (n) {
 		hasher_update(v->hasher, (struct bytes){buffer, (size_t)n});
-		session_answer_data(s, (struct bytes){buffer, (size_t)n});
+		if (v->basis.fd >= 0)
+			basis_answer(&v->basis, s, (struct bytes){buffer, (size_t)n}, v->at);
+		else
+			session_answer_data(s, (struct bytes){buffer, (size_t)n});
 	}
 	v->left -= (uint64_t)n;
+	v->at += (uint64_t)n;
 	if (v->left == 0 || (size_t)n < want)
 		finish(v, s, c);
 }

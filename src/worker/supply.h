@@ -9,6 +9,7 @@
 #define WORKER_SUPPLY_H
 
 #include "rsync/sums.h"
+#include "worker/basis.h"
 #include "worker/blame.h"
 
 #define SUPPLY_SLICE_BYTES   (256u << 10)
@@ -18,7 +19,8 @@ struct supply {
 	int fd;       /* -1: idle */
 	size_t ahead; /* list index from which on files may be sent unasked */
 	struct part *part;
-	uint64_t left;
+	uint64_t left, at;
+	struct basis basis;    /* of that file; fd -1: it is sent */
 	struct hasher *hasher; /* of what is sent (repeats.h) */
 };
 

@@ -10,6 +10,7 @@
 #define ITEM_BYTES_MIN    (4 + 2 + 8)
 #define RESULT_BYTES_MIN  (4 + 3 + FINGERPRINT_BYTES + 4 + 4)
 #define FORMER_BYTES_MIN  (4 + 4 + FINGERPRINT_BYTES)
+#define BASIS_BYTES_MIN   (4 + 4 + FINGERPRINT_BYTES)
 #define FINGERPRINT_BYTES (4 * 4 + 8 * 5)
 
 #define STRING_MAX (64u << 10)
@@ -76,7 +77,7 @@ static int finish(const struct cursor *c)
 	{                                                                                          \
 		&(o)->perms, &(o)->owner, &(o)->group, &(o)->times, &(o)->links, &(o)->devices,    \
 		        &(o)->hard_links, &(o)->xattrs, &(o)->acls, &(o)->numeric_ids,             \
-		        &(o)->sparse, &(o)->fsync                                                  \
+		        &(o)->sparse, &(o)->fsync, &(o)->copies                                    \
 	}
 
 static void put_options(struct buf *out, const struct session_options *o)
@@ -273,6 +274,36 @@ static void get_formers(struct cursor *c, struct wire_batch *ret)
 	}
 }
 
+static void put_bases(struct buf *out, const struct wire_batch *m)
+{
+	buf_add_le32(out, (uint32_t)m->bases_n);
+	for (size_t i = 0; i < m->bases_n; i++) {
+		put_bytes(out, m->bases[i].path);
+		buf_add_le32(out, m->bases[i].item);
+		put_fingerprint(out, &m->bases[i].fp);
+	}
+}
+
+static void get_bases(struct cursor *c, struct wire_batch *ret)
+{
+	ret->bases_n = cursor_le32(c);
+	if (c->bad || ret->bases_n > cursor_left(c) / BASIS_BYTES_MIN) {
+		ret->bases_n = 0;
+		c->bad = true;
+	}
+	ret->bases = mem_array(ret->bases_n ? ret->bases_n : 1, sizeof(*ret->bases));
+	for (size_t i = 0; i < ret->bases_n; i++) {
+		struct wire_basis *basis = &ret->bases[i];
+
+		basis->path = get_bytes(c);
+		basis->item = cursor_le32(c);
+		get_fingerprint(c, &basis->fp);
+		if (!basis->path.n || !path_valid(basis->path) || basis->item >= ret->count ||
+		    !S_ISREG(basis->fp.mode))
+			c->bad = true;
+	}
+}
+
 void wire_put_batch(struct buf *out, const struct wire_batch *m)
 {
 	buf_add_le64(out, m->id);
@@ -287,6 +318,7 @@ void wire_put_batch(struct buf *out, const struct wire_batch *m)
 		buf_add_le64(out, (uint64_t)item->mtime_s);
 	}
 	put_formers(out, m);
+	put_bases(out, m);
 }
 
 int wire_get_batch(struct bytes payload, struct wire_batch *ret)
@@ -311,6 +343,7 @@ int wire_get_batch(struct bytes payload, struct wire_batch *ret)
 			c.bad = true;
 	}
 	get_formers(&c, ret);
+	get_bases(&c, ret);
 	if (finish(&c)) {
 		wire_free_batch(ret);
 		return -EPROTO;
@@ -326,6 +359,9 @@ void wire_free_batch(struct wire_batch *m)
 	free(m->formers);
 	m->formers = NULL;
 	m->formers_n = 0;
+	free(m->bases);
+	m->bases = NULL;
+	m->bases_n = 0;
 }
 
 void wire_put_report(struct buf *out, const struct wire_report *m)
@@ -351,7 +387,7 @@ static void get_result(struct cursor *c, struct wire_result_item *item)
 
 	item->index = cursor_le32(c);
 	item->result = get_below(c, WIRE_RESULTS);
-	item->flags = get_below(c, WIRE_FORMER << 1);
+	item->flags = get_below(c, WIRE_MISTAKEN << 1);
 	item->trouble = get_below(c, TROUBLE_KINDS);
 	get_fingerprint(c, &item->fp);
 	item->path = get_bytes(c);

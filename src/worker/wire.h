@@ -92,6 +92,13 @@ struct wire_former {
 	uint32_t item;         /* index into the batch's items */
 	struct fingerprint fp; /* believed */
 };
+/* Content class: a name in the same directory whose content at the target, as believed, an item's
+ * may be built from. */
+struct wire_basis {
+	struct bytes path;
+	uint32_t item; /* index into the batch's items */
+	struct fingerprint fp;
+};
 struct wire_batch {
 	uint64_t id, session; /* session id that carries it; it must be READY and of the class */
 	struct wire_item *items;
@@ -99,6 +106,8 @@ struct wire_batch {
 	int64_t racy_window_ns; /* of the tree as it is now (fingerprint_racy) */
 	struct wire_former *formers;
 	size_t formers_n;
+	struct wire_basis *bases;
+	size_t bases_n;
 };
 
 enum wire_result {
@@ -135,7 +144,9 @@ enum wire_result_flag {
 	WIRE_RACY = 1,
 	WIRE_WAS_NEW = 2, /* the receiver did not have the name */
 	WIRE_DATA_SENT = 4,
-	WIRE_FORMER = 8, /* its former name was listed, too */
+	WIRE_FORMER = 8,    /* its former name was listed, too */
+	WIRE_CLAIMED = 16,  /* it was to be built from another name, */
+	WIRE_MISTAKEN = 32, /* which the target has otherwise */
 };
 
 struct wire_result_item {

@@ -95,8 +95,8 @@ static char *slice, *input;
 
 static void remove_tree(void)
 {
-	static const char *const names[] = {"src/d/f", "src/a",  "src/b",  "src/big", "src/c",
-	                                    "src/h1",  "src/h2", "secret", "secrets"};
+	static const char *const names[] = {"src/d/f", "src/a",  "src/b",  "src/big", "src/twin",
+	                                    "src/c",   "src/h1", "src/h2", "secret",  "secrets"};
 	int dir = open(tree_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	names_free(names_known);
@@ -134,6 +134,7 @@ static void make_tree(void)
 	make_file(dir, "src/a", "alpha", 5);
 	make_file(dir, "src/b", "beta", 3000);
 	make_file(dir, "src/big", "big", BIG_BYTES);
+	make_file(dir, "src/twin", "big", BIG_BYTES);
 	make_file(dir, "src/d/f", "", 0);
 	make_file(dir, "src/h1", "linked", 6);
 	check(linkat(dir, "src/h1", dir, "src/h2", 0) == 0);
@@ -272,8 +273,21 @@ static void take_reports(struct play *y)
 
 /* --- the link --- */
 
+/* `big` may be a copy of what is not listed: the content class claims that. */
+static void add_basis(struct play *y, struct wire_basis *ret)
+{
+	struct stat st;
+
+	check(fstatat(tree_fd, "twin", &st, AT_SYMLINK_NOFOLLOW) == 0);
+	ret->path = BYTES("twin");
+	while (strcmp(y->paths[ret->item], "big") != 0)
+		ret->item++;
+	fingerprint_of(&ret->fp, &st);
+}
+
 static void carry(struct play *y)
 {
+	struct wire_basis basis = {.item = 0};
 	struct wire_item items[ARRAY_LEN(kept_paths)] = {0};
 	struct wire_batch batch = {.id = 1, .session = 1, .items = items, .count = y->paths_n};
 	struct buf b;
@@ -287,6 +301,11 @@ static void carry(struct play *y)
 			items[i].flags = WIRE_ITEM_DIR;
 		if (y->paths[i][0] == '.')
 			items[i] = (struct wire_item){items[i].path, WIRE_ITEM_STAMP, 1000};
+	}
+	if (y->class == SESSION_CONTENT) {
+		add_basis(y, &basis);
+		batch.bases = &basis;
+		batch.bases_n = 1;
 	}
 	buf_init(&b, FRAME_PAYLOAD_MAX);
 	wire_put_batch(&b, &batch);
@@ -555,6 +574,7 @@ static void begin(struct play *y, uint8_t how, uint8_t options)
 	                                                .links = true,
 	                                                .hard_links = true,
 	                                                .numeric_ids = true,
+	                                                .copies = true,
 	                                                .timeout_s = 30,
 	                                                .min_digest = 1,
 	                                                .protocol_max = y->protocol};

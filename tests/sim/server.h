@@ -14,6 +14,7 @@ struct server_item {
 	bool late;       /* carried out, not told yet */
 	char former[64]; /* listed as another link of it */
 	bool with_former;
+	char basis[64]; /* that it may be a copy of; "": none */
 	enum wire_result result;
 	struct fingerprint fp;
 	unsigned flags;
@@ -48,6 +49,11 @@ void server_gone(struct world *w, struct server *s, enum trouble t, bool zombie_
 void server_killed(struct world *w, const struct server *s);
 /* Carries an item out at the target. */
 void server_apply(struct world *w, struct server *s, size_t i);
+
+/* basis.c: names that new files may be copies of. */
+void basis_list(struct server *s, const struct wire_batch *batch);
+/* What the worker tells of the claim when it has written this content. */
+unsigned basis_apply(struct world *w, const struct server_item *it, uint64_t content);
 
 /* former.c: the names that files had before. */
 /* As the worker does: lists those that the source bears out. */

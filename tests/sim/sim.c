@@ -27,6 +27,7 @@ static bool run_seed(uint64_t seed, unsigned steps, uint64_t *figures)
 	                        .keep_deleted = seed % 16 == 9,
 	                        .renames = seed % 3 == 0,
 	                        .links = seed % 5 != 1,
+	                        .copies = seed % 7 < 4,
 	                        .marks_limit = seed % 8 == 6 ? 12 : 64,
 	                        .letters = seed % 32 == 2 ? 20 : 5};
 	check_new(w);
@@ -48,6 +49,7 @@ static bool run_seed(uint64_t seed, unsigned steps, uint64_t *figures)
 	figures[2] += w->crashes;
 	figures[3] += w->faults;
 	figures[4] += w->links;
+	figures[5] += w->copies;
 	ok = !w->violation;
 	if (!ok)
 		(void)printf("# seed %llu step %llu at %lld ms: %s (%s)\n",
@@ -74,7 +76,7 @@ int main(int argc, char **argv)
 	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
 	uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : 2000;
 	unsigned steps = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 2000;
-	uint64_t figures[5] = {0}, failed = 0, block = 0;
+	uint64_t figures[6] = {0}, failed = 0, block = 0;
 
 	(void)printf("1..%llu\n", (unsigned long long)((count + 99) / 100));
 	for (uint64_t i = 0; i < count; i += 100) {
@@ -90,9 +92,10 @@ int main(int argc, char **argv)
 		if (bad && getenv("SIM_FIRST"))
 			return 1;
 	}
-	(void)printf("# %llu steps, %llu deletions, %llu crashes, %llu faults, %llu links\n",
+	(void)printf("# %llu steps, %llu deletions, %llu crashes, %llu faults, %llu links, "
+	             "%llu copies\n",
 	             (unsigned long long)figures[0], (unsigned long long)figures[1],
 	             (unsigned long long)figures[2], (unsigned long long)figures[3],
-	             (unsigned long long)figures[4]);
+	             (unsigned long long)figures[4], (unsigned long long)figures[5]);
 	return failed != 0;
 }

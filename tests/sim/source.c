@@ -130,6 +130,8 @@ static void change_write(struct world *w, struct bytes path, struct entry *e)
 		e = make(w, path, S_IFREG);
 	e->content = ++w->next_content;
 	stamp_now(w, e, true);
+	if (fresh && w->mood.copies && world_random(w, 2))
+		basis_copy(w, e);
 	if (how == 0 && !fresh && attributes_known(w, path, e))
 		e->fp.mtime_ns = before; /* put back: only the ctime tells */
 	else if (how == 1)

@@ -153,6 +153,7 @@ void target_batch(struct world *w, const struct wire_batch *batch)
 			e->unclaimed = false;
 	}
 	former_list(w, s, batch);
+	basis_list(s, batch);
 	check_scopes(w, s);
 	check_batch(w, batch, s->class);
 }
@@ -425,7 +426,7 @@ static void apply_entry(struct world *w, struct server *s, size_t i)
 
 		t->content = late || !now ? it->seen.content : now->content;
 		t->inode = ++w->next_inode;
-		flags |= WIRE_DATA_SENT;
+		flags |= WIRE_DATA_SENT | basis_apply(w, it, t->content);
 	}
 	former_set(w, t, &it->seen.fp);
 	bool moved = !now || fingerprint_moved(&it->seen.fp, &now->fp);

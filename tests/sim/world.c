@@ -119,6 +119,8 @@ void world_start_daemon(struct world *w)
 	        .keep_deleted = w->mood.keep_deleted,
 	        .renames = w->mood.links,
 	        .rename_bytes = 1,
+	        .copies = w->mood.copies,
+	        .copy_bytes = 1,
 	        .lanes = 3,
 	        .warm = 1,
 	        .spare_wait_ns = world_random(w, 2) ? 20000000 : 0,

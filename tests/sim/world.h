@@ -75,12 +75,13 @@ struct world {
 		bool brake, blind, keep_deleted;
 		bool renames; /* a good part of what happens at the source, and exchanges */
 		bool links;   /* what was renamed is linked */
+		bool copies;  /* and what was copied is claimed to be */
 		size_t marks_limit;
 		uint32_t letters; /* names in a directory */
 	} mood;
 	struct check *check;
 	/* figures */
-	uint64_t steps, deletions, crashes, faults, links;
+	uint64_t steps, deletions, crashes, faults, links, copies;
 	bool quiet; /* no more operations and faults */
 	const char *violation;
 	char detail[200];
@@ -133,5 +134,8 @@ void world_crash(struct world *w);
 void world_drop_events(struct world *w);
 void world_step(struct world *w);
 void world_settle(struct world *w);
+
+/* basis.c: gives a new file what another in its directory holds. */
+void basis_copy(struct world *w, struct entry *e);
 
 #endif

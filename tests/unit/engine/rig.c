@@ -28,10 +28,14 @@ static void rig_send_batch(void *arg, const struct wire_batch *batch)
 	                        .class = r->sessions[batch->session - 1].class,
 	                        .count = batch->count,
 	                        .formers_n = batch->formers_n,
+	                        .bases_n = batch->bases_n,
 	                        .intended = true};
 	check(batch->formers_n <= RIG_MAX);
 	for (size_t i = 0; i < batch->formers_n; i++)
 		memcpy(b->former[i], batch->formers[i].path.p, batch->formers[i].path.n);
+	check(batch->bases_n <= RIG_MAX);
+	for (size_t i = 0; i < batch->bases_n; i++)
+		memcpy(b->basis[i], batch->bases[i].path.p, batch->bases[i].path.n);
 	for (size_t i = 0; i < batch->count; i++) {
 		struct belief belief;
 

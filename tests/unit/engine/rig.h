@@ -19,6 +19,8 @@ struct rig_batch {
 	unsigned flags[RIG_MAX];  /* enum wire_item_flag */
 	char former[RIG_MAX][64]; /* names that files had before, and what is above them */
 	size_t formers_n;
+	char basis[RIG_MAX][64]; /* names that items may be copies of */
+	size_t bases_n;
 	bool intended; /* every name was in the ledger when it was sent */
 	bool ended;
 };

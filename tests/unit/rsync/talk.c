@@ -96,6 +96,12 @@ static void answer(struct talk *t, size_t index)
 		session_no_send(t->s);
 		return;
 	}
+	if (f->basis.n && session_answer_claim(t->s, f->basis, f->content.n, f->content.n)) {
+		f->claimed = true;
+		session_answer_copy(t->s, f->content, 0);
+		session_answer_end(t->s);
+		return;
+	}
 	session_answer_begin(t->s, f->content.n);
 	send_content(t, f);
 }

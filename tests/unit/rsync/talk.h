@@ -20,7 +20,9 @@ struct talk_file {
 	struct session_entry entry;
 	struct bytes content;
 	enum talk_answer answer;
-	bool unasked; /* is sent right behind the list */
+	bool unasked;       /* is sent right behind the list */
+	struct bytes basis; /* a name that it is claimed to be a copy of */
+	bool claimed;       /* and that was accepted */
 	/* told by the session */
 	unsigned requests, redos, successes, items, request_flags, item_flags;
 };

@@ -215,9 +215,15 @@ int rig_connect_own(struct rig *r, enum session_kind kind, enum session_class cl
 
 void rig_batch(struct rig *r, const struct wire_item *items, size_t n)
 {
-	struct wire_batch m = {++r->batch,  r->session,        (struct wire_item *)items,
-	                       n,           r->racy_window_ns, r->formers,
-	                       r->formers_n};
+	struct wire_batch m = {++r->batch,
+	                       r->session,
+	                       (struct wire_item *)items,
+	                       n,
+	                       r->racy_window_ns,
+	                       r->formers,
+	                       r->formers_n,
+	                       r->bases,
+	                       r->bases_n};
 	struct buf b;
 
 	assert_true(n <= RIG_ITEMS);

@@ -42,6 +42,8 @@ struct rig {
 	int64_t racy_window_ns;        /* of batches to come */
 	struct wire_former formers[8]; /* of the next batch */
 	size_t formers_n;
+	struct wire_basis bases[4]; /* the same */
+	size_t bases_n;
 
 	struct wire_result_item items[RIG_ITEMS]; /* by index; result 0: none yet */
 	char texts[RIG_ITEMS][RIG_TEXT];

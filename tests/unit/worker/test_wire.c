@@ -121,7 +121,8 @@ static void batch_round_trip_keeps_bytes_of_names(void **state)
 	struct wire_former formers[] = {
 	        {BYTES("old\n"), 0, {.mode = S_IFREG | 0600, .ino = 7, .ctime_ns = -1}},
 	        {BYTES("dir"), WIRE_NO_ITEM, {.mode = S_IFDIR | 0700}}};
-	struct wire_batch m = {1, UINT64_MAX, items, 3, -5, formers, 2}, got;
+	struct wire_basis bases[] = {{BYTES("other"), 2, {.mode = S_IFREG | 0600, .size = 5}}};
+	struct wire_batch m = {1, UINT64_MAX, items, 3, -5, formers, 2, bases, 1}, got;
 	struct buf b;
 
 	(void)state;
@@ -140,6 +141,10 @@ static void batch_round_trip_keeps_bytes_of_names(void **state)
 	assert_int_equal(got.formers[0].item, 0);
 	assert_memory_equal(&got.formers[0].fp, &formers[0].fp, sizeof(formers[0].fp));
 	assert_int_equal(got.formers[1].item, WIRE_NO_ITEM);
+	assert_int_equal(got.bases_n, 1);
+	assert_true(bytes_equal(got.bases[0].path, bases[0].path));
+	assert_int_equal(got.bases[0].item, 2);
+	assert_memory_equal(&got.bases[0].fp, &bases[0].fp, sizeof(bases[0].fp));
 	wire_free_batch(&got);
 	ASSERT_EXACT(b, wire_get_batch, wire_free_batch(&got));
 	buf_done(&b);
@@ -178,6 +183,30 @@ static void former_name_of_no_item_or_kind_is_refused(void **state)
 		struct wire_item item = {.path = BYTES("x")};
 		struct wire_former former = bad[i];
 		struct wire_batch m = {1, 1, &item, 1, 0, &former, 1}, got;
+		struct buf b;
+
+		buf_init(&b, FRAME_PAYLOAD_MAX);
+		wire_put_batch(&b, &m);
+		assert_int_equal(wire_get_batch(buf_bytes(&b), &got), -EPROTO);
+		buf_done(&b);
+	}
+}
+
+static void basis_of_no_item_or_kind_is_refused(void **state)
+{
+	static const struct wire_basis bad[] = {
+	        {BYTES("a"), 1, {.mode = S_IFREG}},
+	        {BYTES("a"), WIRE_NO_ITEM, {.mode = S_IFREG}},
+	        {BYTES("a"), 0, {.mode = S_IFDIR}},
+	        {BYTES(""), 0, {.mode = S_IFREG}},
+	        {BYTES("../a"), 0, {.mode = S_IFREG}},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct wire_item item = {.path = BYTES("x")};
+		struct wire_basis basis = bad[i];
+		struct wire_batch m = {1, 1, &item, 1, 0, NULL, 0, &basis, 1}, got;
 		struct buf b;
 
 		buf_init(&b, FRAME_PAYLOAD_MAX);
@@ -226,7 +255,7 @@ static void report_with_impossible_values_is_refused(void **state)
 	const struct wire_result_item bad[] = {
 	        {.index = 1, .result = 0},
 	        {.index = 1, .result = WIRE_RESULTS},
-	        {.index = 1, .result = WIRE_ACKED, .flags = WIRE_FORMER << 1},
+	        {.index = 1, .result = WIRE_ACKED, .flags = WIRE_MISTAKEN << 1},
 	        {.index = 1, .result = WIRE_FAILED, .trouble = TROUBLE_KINDS},
 	        {.index = 1, .result = WIRE_CONTEXT},
 	        {.index = UINT32_MAX, .result = WIRE_ACKED},
@@ -332,6 +361,7 @@ int main(void)
 	        cmocka_unit_test(batch_round_trip_keeps_bytes_of_names),
 	        cmocka_unit_test(batch_with_a_path_that_climbs_is_refused),
 	        cmocka_unit_test(former_name_of_no_item_or_kind_is_refused),
+	        cmocka_unit_test(basis_of_no_item_or_kind_is_refused),
 	        cmocka_unit_test(report_round_trip_keeps_results),
 	        cmocka_unit_test(report_with_impossible_values_is_refused),
 	        cmocka_unit_test(counts_beyond_the_payload_are_refused_before_allocation),
