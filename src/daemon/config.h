@@ -71,7 +71,7 @@ struct config_options {
 	bool numeric_ids;
 	struct config_chown chown;
 	struct config_chmod chmod;
-	bool fsync, sparse, renames;
+	bool fsync, sparse, renames, copies;
 	bool require_mount; /* a local target must be a mount point */
 	bool delete;        /* no: what disappears here stays there */
 	bool brake;

@@ -161,6 +161,12 @@ const struct config_key config_keys[] = {
                  "in a renamed directory; a file from 1 MB on that is renamed by itself goes as "
                  "differences. Where the target takes no hard links it is sent. So it is without "
                  "links or times in keep, with xattrs or acls, and with delete = no."},
+        {"copies", ANYWHERE, JOB(copies), .type = CONFIG_BOOL, .preset = "yes", .example = "no",
+         .help = "Let the target build a new file from 1 MB on from another of the same size in "
+                 "its "
+                 "directory, if it begins alike: of a copy hardly anything is sent, of one that "
+                 "was "
+                 "changed what differs. A local target just gets it. Needs rsync 3.1 there."},
         {"require_mount", ANYWHERE, JOB(require_mount), .type = CONFIG_BOOL, .preset = "no",
          .example = "yes",
          .help = "A local target must be a mount point: nothing is written while its disk is not "

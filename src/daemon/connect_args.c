@@ -63,6 +63,7 @@ void connect_options(const struct config_options *o, struct session_options *ret
 	        .acls = o->acls,
 	        .numeric_ids = o->numeric_ids,
 	        .sparse = o->sparse,
+	        .copies = o->copies,
 	        .fsync = o->fsync,
 	        .compress = (enum session_compress)o->compress,
 	        .compress_level = (unsigned)o->compress_level,

@@ -362,6 +362,7 @@ static void job_new_engine(struct job *j)
 	        .stamp = o->stamp,
 	        .keep_deleted = !o->delete,
 	        .renames = job_links_renames(o),
+	        .copies = j->session_options.copies,
 	        .trace = j->instance->config->log_level == LOG_DEBUG,
 	        .first_generation = first_generation(),
 	        .recents = j->recents,
@@ -399,6 +400,9 @@ int job_start(struct tree *t, const struct config_job *config, struct err *err)
 		return r;
 	}
 	connect_options(&config->options, &j->session_options, &j->usermap, &j->groupmap);
+	/* Here nothing passes over a line, and a claim would read one file more at either end. */
+	if (config->target.kind == TARGET_LOCAL)
+		j->session_options.copies = false;
 	job_new_engine(j);
 	share_begin(j);
 	if (reload_was_paused(j->instance, config->name))
