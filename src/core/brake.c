@@ -44,16 +44,25 @@ uint64_t brake_peak(const struct brake *b, int64_t now_ns)
 	return peak;
 }
 
+uint64_t brake_loss(const struct brake *b, uint64_t entries, uint64_t deletions, int64_t now_ns)
+{
+	uint64_t peak = brake_peak(b, now_ns), left;
+
+	if (peak == 0)
+		peak = entries;
+	left = entries > deletions ? entries - deletions : 0;
+	return peak > left ? peak - left : 0;
+}
+
 bool brake_holds(const struct brake *b, uint64_t entries, uint64_t deletions, int64_t now_ns)
 {
-	uint64_t peak = brake_peak(b, now_ns), left, loss;
+	uint64_t peak = brake_peak(b, now_ns);
+	uint64_t loss = brake_loss(b, entries, deletions, now_ns);
 
 	if (b->limits.off)
 		return false;
 	if (peak == 0)
 		peak = entries;
-	left = entries > deletions ? entries - deletions : 0;
-	loss = peak > left ? peak - left : 0;
 	if (loss > b->limits.absolute)
 		return true;
 	return loss > b->limits.files &&

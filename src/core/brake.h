@@ -32,6 +32,8 @@ void brake_count(struct brake *b, uint64_t entries, int64_t now_ns);
 /* `entries` less were wanted by a person: they are no loss. */
 void brake_forgive(struct brake *b, uint64_t entries);
 uint64_t brake_peak(const struct brake *b, int64_t now_ns);
+/* What would be missing of the peak if `deletions` more of `entries` believed held went out. */
+uint64_t brake_loss(const struct brake *b, uint64_t entries, uint64_t deletions, int64_t now_ns);
 /* True when `deletions` more on top of `entries` believed held must be held back. */
 bool brake_holds(const struct brake *b, uint64_t entries, uint64_t deletions, int64_t now_ns);
 

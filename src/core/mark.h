@@ -30,7 +30,8 @@ enum mark_flag {
 	MARK_HOT = 16,    /* written without having been closed */
 	MARK_AUDIT = 32,  /* has no born of its own: barriers do not wait for it */
 	/* Says something only about marks that are still pending: DELETE: the name is neither here
-	 * nor at the target; CONTENT: its file was written and has lost the name; META: its file
+	 * nor at the target; LOOK: it is here as the target has it, should it be about to be
+	 * deleted; CONTENT: its file was written and has lost the name; META: its file
 	 * was closed, or, with DIR, the directory has left its place, and what is pending below
 	 * may be elsewhere. */
 	MARK_IF_PENDING = 64,

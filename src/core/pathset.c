@@ -276,6 +276,18 @@ unsigned pathset_above(const struct pathset *set, struct bytes path)
 	return above;
 }
 
+static bool is_deletion(const struct entry *e)
+{
+	return e && e->mark.action == MARK_DELETE;
+}
+
+bool pathset_goes(const struct pathset *set, struct bytes path)
+{
+	const struct node *node = node_find(set, path);
+
+	return node && (is_deletion(node->pending) || is_deletion(node->flight));
+}
+
 const struct batch *pathset_flight(const struct pathset *set, struct bytes path)
 {
 	const struct node *node = node_find(set, path);
@@ -305,6 +317,17 @@ unsigned pathset_ready(struct pathset *set, int64_t now_ns)
 	if (queue_filled(set, QUEUE_LOOK) || queue_filled(set, QUEUE_SUBTREE))
 		ready |= 1u << BATCH_CLASSES;
 	return ready;
+}
+
+bool pathset_stirs(struct pathset *set, int64_t now_ns)
+{
+	if (pathset_ready(set, now_ns) & ~(1u << BATCH_DELETE))
+		return true;
+	for (uint32_t i = 0; i < set->timed.n; i++) {
+		if (!is_deletion(set->timed.at[i]))
+			return true;
+	}
+	return false;
 }
 
 size_t pathset_pending_deletions(const struct pathset *set)

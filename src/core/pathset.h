@@ -129,11 +129,16 @@ enum pathset_above {
 	PATHSET_GOING = 2, /* a deletion or a type change is pending or in flight above */
 };
 unsigned pathset_above(const struct pathset *set, struct bytes path);
+/* Whether a deletion of `path` itself is pending or in flight. */
+bool pathset_goes(const struct pathset *set, struct bytes path);
 /* The batch in which `path` itself is in flight (not: being looked at); NULL when in none. */
 const struct batch *pathset_flight(const struct pathset *set, struct bytes path);
 /* Bit set of 1 << enum batch_class (1 << BATCH_CLASSES: looks) for which a mark is due by its time
  * and not known to be blocked. */
 unsigned pathset_ready(struct pathset *set, int64_t now_ns);
+/* Whether a pending mark other than DELETE can be taken, or waits only for its time. Any other
+ * waits for one that can, for a flight, or for a deletion. O(marks that wait for their time). */
+bool pathset_stirs(struct pathset *set, int64_t now_ns);
 /* Pending DELETE marks. */
 size_t pathset_pending_deletions(const struct pathset *set);
 

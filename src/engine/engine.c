@@ -58,28 +58,6 @@ static bool engine_read_intent(struct bytes path, void *arg)
 	return true;
 }
 
-/* Names whose deletion is known of. */
-static uint64_t engine_going(const struct engine *e)
-{
-	return e->owed + pathset_pending_deletions(e->set) + flight_deletions(e);
-}
-
-/* While deletions wait, creations raise the count only as far as it exceeds what is to go: what was
- * moved stands under both names for a while, and that is no peak. Deletions that wait do not lower
- * it, for however long. */
-static void engine_count(struct engine *e, int64_t now_ns)
-{
-	uint64_t entries = ledger_entries(e->ledger);
-	uint64_t going = engine_going(e);
-	uint64_t left = entries > going ? entries - going : 0;
-
-	if (e->standing > entries)
-		e->standing = entries;
-	if (e->standing < left)
-		e->standing = left;
-	brake_count(&e->brake, e->standing, now_ns);
-}
-
 struct engine *engine_new(const struct engine_config *config, struct ledger *ledger,
                           const struct engine_ops *ops, void *arg, int64_t now_ns)
 {
@@ -103,7 +81,7 @@ struct engine *engine_new(const struct engine_config *config, struct ledger *led
 	e->types_unsure = true; /* as it may have been before */
 	e->set = pathset_new(e->config.marks_limit, e->config.longest_wait_ns);
 	brake_init(&e->brake, &config->brake);
-	engine_count(e, now_ns);
+	loss_count(e, now_ns);
 	ledger_each_intended(ledger, engine_read_intent, &start);
 	trust_recall(e, now_ns);
 	return e;
@@ -215,6 +193,8 @@ static bool engine_concerns_pending(struct engine *e, const struct mark *m, int6
 		pathset_hurry(e->set, m->path, now_ns);
 		return false;
 	}
+	if (m->action == MARK_LOOK)
+		return pathset_goes(e->set, m->path);
 	return pathset_has(e->set, m->path);
 }
 
@@ -337,6 +317,7 @@ void engine_set_frozen(struct engine *e, bool frozen, int64_t now_ns)
 void engine_set_owed(struct engine *e, uint64_t names)
 {
 	e->owed = names;
+	e->owed_told = true;
 }
 
 void engine_set_racy_window(struct engine *e, int64_t racy_window_ns)
@@ -393,51 +374,6 @@ static size_t engine_busy_lanes(const struct engine *e)
 	return HASH_COUNT(e->flights);
 }
 
-/* What a person approved goes, whatever else is in the batch. True when something is left of it. */
-static bool engine_only_approved(struct engine *e, struct batch *b, int64_t now_ns)
-{
-	bool some = false;
-
-	for (size_t i = 0; i < batch_count(b); i++)
-		some = some || aged_has(e->approved, batch_mark(b, i)->path);
-	for (size_t i = 0; some && i < batch_count(b); i++) {
-		if (!aged_has(e->approved, batch_mark(b, i)->path))
-			batch_nack(b, i, MARK_DELETE, now_ns, now_ns);
-	}
-	return some;
-}
-
-/* Whether the brake lets the batch go; when not, it is held or waits for creations (moved entries
- * count as soon as they stand confirmed under their new names). Takes the batch when false. */
-static bool engine_brake(struct engine *e, struct batch *b, int64_t now_ns)
-{
-	uint64_t entries = ledger_entries(e->ledger);
-	uint64_t deletions = batch_count(b) + engine_going(e);
-	char rule[160];
-
-	if (!brake_holds(&e->brake, entries, deletions, now_ns) ||
-	    engine_only_approved(e, b, now_ns)) {
-		e->defer_since_ns = 0;
-		return true;
-	}
-	size_t others = pathset_pending(e->set) - pathset_pending_deletions(e->set);
-
-	if (e->defer_since_ns == 0)
-		e->defer_since_ns = now_ns;
-	if (others + engine_busy_lanes(e) > 0 && now_ns - e->defer_since_ns < 60 * NS_PER_S) {
-		for (size_t i = 0; i < batch_count(b); i++)
-			batch_nack(b, i, MARK_DELETE, now_ns, now_ns + NS_PER_S / 5);
-		batch_end(b, now_ns, now_ns);
-		return false;
-	}
-	(void)snprintf(rule, sizeof(rule),
-	               "more than %llu entries and %u %% of the tree, or more than %llu",
-	               (unsigned long long)e->brake.limits.files, e->brake.limits.percent,
-	               (unsigned long long)e->brake.limits.absolute);
-	hold_add(e, b, rule, now_ns);
-	return false;
-}
-
 /* Classes that have both something due and a session at hand; `*needed` gets those without one. */
 static unsigned engine_classes(struct engine *e, unsigned *needed, int64_t now_ns)
 {
@@ -478,7 +414,7 @@ static bool engine_send_one(struct engine *e, unsigned classes, int64_t now_ns)
 	b = pathset_take(e->set, &limits, now_ns);
 	if (!b)
 		return false;
-	if (batch_class(b) == BATCH_DELETE && !engine_brake(e, b, now_ns))
+	if (batch_class(b) == BATCH_DELETE && !loss_allows(e, b, now_ns))
 		return true;
 	flight_send(e, supply_idle(e, flight_class(batch_class(b))), b, now_ns);
 	return true;
@@ -532,7 +468,7 @@ void engine_run(struct engine *e, int64_t now_ns, bool root_ok)
 	if (now_ns >= e->retry_ns)
 		e->retry_ns = 0;
 	e->spare_ns = INT64_MAX;
-	engine_count(e, now_ns);
+	loss_count(e, now_ns);
 	zombie_step(e, now_ns);
 	sweep_step(e, now_ns);
 	failure_step(e, false, now_ns);
@@ -543,7 +479,6 @@ void engine_run(struct engine *e, int64_t now_ns, bool root_ok)
 	look_step_compare(e);
 	look_send_all(e, now_ns);
 	engine_send(e, now_ns, root_ok);
-	engine_count(e, now_ns); /* with what was intended */
 	look_tell_room(e, now_ns);
 }
 

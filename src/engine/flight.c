@@ -542,6 +542,18 @@ size_t flight_deletions(const struct engine *e)
 	return n;
 }
 
+size_t flight_creations(const struct engine *e)
+{
+	struct flight *f, *next;
+	size_t n = 0;
+
+	HASH_ITER (hh, e->flights, f, next) {
+		for (size_t i = 0; i < f->marks && f->class != SESSION_DELETE; i++)
+			n += f->answered[i] == FLIGHT_OPEN && f->known[i].state == LEDGER_ABSENT;
+	}
+	return n;
+}
+
 /* What a list deletes it says so of, answered or not: it is no directory that the list makes. */
 static void flight_zombie(struct engine *e, const struct flight *f, int64_t now_ns)
 {

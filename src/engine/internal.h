@@ -15,6 +15,7 @@
  *     zombie.c   paths that a given-up session may still write
  *     sweep.c    temporary files that a receiver left behind
  *     failure.c  items that failed by themselves, and their retry times
+ *     loss.c     what deletions would take away; whether they go, wait or are held
  *     hold.c     deletions that wait for a person
  *     engine.c   inputs, engine_run(), when to call it again
  *     status.c   questions: is it settled, what is its state
@@ -144,6 +145,8 @@ struct engine {
 	struct brake brake;
 	uint64_t standing; /* what the brake counts */
 	uint64_t owed;     /* engine_set_owed() */
+	bool owed_told;    /* since the last engine_run() */
+	int64_t owed_ns;   /* when it was told */
 	uint32_t random;
 
 	/* supply */
@@ -225,7 +228,10 @@ struct engine {
 	struct aged_path *held_paths; /* of all holds */
 	unsigned next_hold;
 	struct aged_path *approved;
-	int64_t defer_since_ns; /* deletions wait for creations since then (brake) */
+	/* Deletions wait for what may make up for them; since then, or since the loss was last
+	 * smaller. 0: they do not. */
+	int64_t defer_since_ns;
+	uint64_t defer_loss;
 
 	bool frozen, paused, crawled;
 	char *held_why;
@@ -362,7 +368,15 @@ void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wir
 uint32_t flight_sure_type(const struct belief *known);
 /* Deletions under way that nothing is known about yet. */
 size_t flight_deletions(const struct engine *e);
+/* Names on their way that the target was not known to hold, and that nothing is known about yet. */
+size_t flight_creations(const struct engine *e);
 void flight_lost(struct engine *e, struct flight *f, bool zombie, int64_t now_ns);
+
+/* loss.c */
+/* Tells the brake how many names stand. */
+void loss_count(struct engine *e, int64_t now_ns);
+/* Whether a batch of deletions may go. When not, they wait or are held, and the batch is gone. */
+bool loss_allows(struct engine *e, struct batch *b, int64_t now_ns);
 
 /* trust.c */
 bool trust_allows_deletions(const struct engine *e, int64_t now_ns);

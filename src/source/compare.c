@@ -260,6 +260,20 @@ bool compare_attributes(const struct source *s, unsigned job, const struct belie
 	       (belief->fp.ctime_ns != seen->ctime_ns || ((bits & BACKLOG_META) && racy));
 }
 
+/* Nothing is to be done for what is seen. But a deletion of this name may wait: it was gone. */
+static void mark_back(struct source *s, unsigned job, const struct fingerprint *seen,
+                      const struct look *look)
+{
+	unsigned bits = look->bits;
+
+	if ((bits & (BACKLOG_CREATED | BACKLOG_MOVED)) || look->by_event || look->wary_ns)
+		outbox_mark(s, job, buf_bytes(&s->path), look, MARK_LOOK, MARK_IF_PENDING, 0, 0);
+	if (bits & BACKLOG_CLOSED) /* what waited for that need not wait longer */
+		saw(outbox_mark(s, job, buf_bytes(&s->path), look, MARK_META, MARK_IF_PENDING, 0,
+		                seen->nlink > 1 && !S_ISDIR(seen->mode) ? seen->ino : 0),
+		    seen);
+}
+
 bool compare_entry(struct source *s, unsigned job, const struct fingerprint *seen,
                    const struct belief *belief, const struct look *look, unsigned flags)
 {
@@ -279,10 +293,7 @@ bool compare_entry(struct source *s, unsigned job, const struct fingerprint *see
 	if (!v.needed && linked && !look->by_crawl && stands_apart(s, job, seen))
 		v = (struct verdict){true, MARK_META, 0};
 	if (!v.needed) {
-		if (bits & BACKLOG_CLOSED) /* what waited for that need not wait longer */
-			saw(outbox_mark(s, job, buf_bytes(&s->path), look, MARK_META,
-			                MARK_IF_PENDING, 0, linked ? seen->ino : 0),
-			    seen);
+		mark_back(s, job, seen, look);
 		return false;
 	}
 	/* Told to the names on their way to the target, too, which the ledger does not know yet. */

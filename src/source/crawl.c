@@ -52,6 +52,7 @@ struct crawl *crawl_new(struct source *s, enum crawl_prio prio, const struct loo
 	c->prio = prio;
 	c->look = *look;
 	c->look.by_crawl = true;
+	c->look.by_event = prio == CRAWL_FRESH;
 	c->look.bits = 0;
 	c->look.asked = (struct bytes){0};
 	c->frame.view.fd = -1;

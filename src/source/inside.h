@@ -59,6 +59,7 @@ struct look {
 	unsigned flags;         /* MARK_AUDIT or 0 */
 	int64_t wary_ns;       /* wall clock: what changed later may have lost its event; 0: none */
 	bool by_crawl;         /* counts against the room */
+	bool by_event;         /* of a crawl: events led to it */
 	bool hot;              /* known to be open for writing */
 	bool by_hot;           /* the writer was asked for already */
 	struct inner *request; /* one reference held by whoever keeps the look; may be NULL */

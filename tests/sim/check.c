@@ -59,31 +59,44 @@ static bool touched(struct world *w, struct bytes path)
 
 /* --- the brake --- */
 
-static bool count_deletion(const struct mark *mark, bool in_flight, void *arg)
+struct brake_count {
+	struct world *w;
+	uint64_t going, needless, making;
+};
+
+static bool count_mark(const struct mark *mark, bool in_flight, void *arg)
 {
-	(void)in_flight;
-	*(uint64_t *)arg += mark->action == MARK_DELETE;
+	struct brake_count *n = arg;
+	struct belief belief;
+
+	ledger_get(n->w->ledger, mark->path, &belief);
+	n->going += mark->action == MARK_DELETE;
+	n->needless += mark->action == MARK_DELETE && belief.state == LEDGER_ABSENT;
+	n->making += in_flight && mark->action < MARK_DELETE && belief.state == LEDGER_INTENDED;
 	return true;
 }
 
-/* Entries when all deletions that are known have gone out. */
-static uint64_t entries_left(struct world *w)
+/* Entries when all deletions that are known have gone out: at least, and at most. What is on its
+ * way may turn out to be gone here, and what goes may be gone there. */
+static void entries_left(struct world *w, uint64_t *least, uint64_t *most)
 {
-	uint64_t entries = ledger_entries(w->ledger), going = 0;
+	struct brake_count n = {.w = w};
+	uint64_t entries = ledger_entries(w->ledger);
 
-	engine_each_mark(w->engine, count_deletion, &going);
-	return entries > going ? entries - going : 0;
+	engine_each_mark(w->engine, count_mark, &n);
+	*least = entries > n.going + n.making ? entries - n.going - n.making : 0;
+	*most = entries > n.going - n.needless ? entries - n.going + n.needless : 0;
 }
 
 static void count_entries(struct world *w)
 {
 	struct check *c = w->check;
 	int64_t slot = w->now_ns / (240 * S);
-	uint64_t entries;
+	uint64_t entries, most;
 
 	if (!w->mood.brake)
 		return;
-	entries = entries_left(w);
+	entries_left(w, &entries, &most);
 	if (slot != c->slot)
 		c->peak[1] = slot == c->slot + 1 ? c->peak[0] : 0;
 	if (slot != c->slot || entries > c->peak[0])
@@ -108,7 +121,7 @@ static bool find_held(const struct engine_hold *h, void *arg)
 void check_batch(struct world *w, const struct wire_batch *batch, enum session_class class)
 {
 	struct check *c = w->check;
-	uint64_t peak, left, loss;
+	uint64_t peak, least, left, loss;
 
 	if (class != SESSION_DELETE)
 		return;
@@ -120,7 +133,7 @@ void check_batch(struct world *w, const struct wire_batch *batch, enum session_c
 	if (w->frozen || w->paused)
 		world_violation(w, "I8: a deletion while frozen or paused", batch->items[0].path);
 	peak = c->peak[0] > c->peak[1] ? c->peak[0] : c->peak[1];
-	left = entries_left(w);
+	entries_left(w, &least, &left);
 	loss = peak > left ? peak - left : 0;
 	for (size_t i = 0; i < batch->count && w->mood.brake; i++) {
 		struct bytes path = batch->items[i].path;

@@ -496,6 +496,8 @@ static void look_entry(struct world *w, const struct event *e, struct bytes path
 	} else if (v.needed) {
 		put_mark(w, e, path, v.action, v.flags, s->fp.size);
 	}
+	if (!v.needed && !e->asked) /* it may be back */
+		put_mark(w, e, path, MARK_LOOK, MARK_IF_PENDING, 0);
 	if (S_ISDIR(s->fp.mode) && (subtree || bits))
 		look_dir(w, e, path);
 }

@@ -176,6 +176,25 @@ static void name_that_is_there_again_is_not_owed(void **state)
 	live_stop(&l);
 }
 
+/* Its names may be about to go: nothing else would end their deletions before they are sent. */
+static void directory_that_is_back_is_told_to_its_deletions(void **state)
+{
+	struct live l;
+
+	(void)state;
+	begin(&l);
+	l.apply = false;
+	move(&l, "a", "z");
+	live_barrier(&l);
+	live_forget(&l);
+	move(&l, "z", "a");
+	live_barrier(&l);
+	assert_non_null(live_mark(&l, "a/e/f"));
+	assert_int_equal(live_mark(&l, "a/e/f")->action, MARK_LOOK);
+	assert_int_equal(live_mark(&l, "a/e/f")->flags, MARK_IF_PENDING);
+	live_stop(&l);
+}
+
 static void directory_that_leaves_the_tree_is_deleted(void **state)
 {
 	struct live l;
@@ -212,6 +231,7 @@ int main(void)
 	        cmocka_unit_test(large_subtree_is_owed_until_all_of_it_is_marked),
 	        cmocka_unit_test(removed_subtree_is_owed_until_all_of_it_is_marked),
 	        cmocka_unit_test(name_that_is_there_again_is_not_owed),
+	        cmocka_unit_test(directory_that_is_back_is_told_to_its_deletions),
 	        cmocka_unit_test(directory_that_leaves_the_tree_is_deleted),
 	        cmocka_unit_test(name_that_is_taken_again_at_once_is_not_deleted),
 	};
