@@ -9,7 +9,6 @@
  * longer than DEFER_NS unless the loss shrinks meanwhile (I14).
  */
 #include <stdio.h>
-#include "base/log.h"
 #include "base/mem.h"
 #include "engine/internal.h"
 

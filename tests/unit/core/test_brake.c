@@ -95,6 +95,17 @@ static void without_a_count_the_present_one_is_the_peak(void **state)
 	assert_false(brake_holds(&b, 10, 999999999, 0));
 }
 
+static void loss_is_what_is_missing_of_the_peak(void **state)
+{
+	struct brake b = brake_with(5000, MINUTE);
+
+	(void)state;
+	assert_int_equal(brake_loss(&b, 5000, 0, MINUTE), 0);
+	assert_int_equal(brake_loss(&b, 4000, 500, MINUTE), 1500);
+	assert_int_equal(brake_loss(&b, 9000, 500, MINUTE), 0);
+	assert_int_equal(brake_loss(&b, 10, 500, MINUTE), 5000);
+}
+
 static void huge_numbers_do_not_wrap(void **state)
 {
 	struct brake b = brake_with(UINT64_MAX, MINUTE);
@@ -126,6 +137,7 @@ int main(void)
 	        cmocka_unit_test(a_peak_is_forgotten_after_ten_minutes),
 	        cmocka_unit_test(a_slot_used_again_starts_anew),
 	        cmocka_unit_test(without_a_count_the_present_one_is_the_peak),
+	        cmocka_unit_test(loss_is_what_is_missing_of_the_peak),
 	        cmocka_unit_test(huge_numbers_do_not_wrap),
 	        cmocka_unit_test(off_holds_nothing),
 	};

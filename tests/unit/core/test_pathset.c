@@ -450,6 +450,43 @@ static void marks_below_a_deletion_wait_and_become_looks(void **state)
 	assert_int_equal(pathset_pending(set), 0);
 }
 
+static void what_waits_for_a_deletion_does_not_stir(void **state)
+{
+	struct pathset *set = *state;
+	struct batch *b;
+
+	put(set, "d", MARK_DELETE, MARK_DIR);
+	assert_false(pathset_stirs(set, now));
+	put(set, "d/a", MARK_QUICK, 0);
+	assert_true(pathset_stirs(set, now)); /* as long as nobody has tried to take it */
+	expect(take(set, BATCH_QUICK), NULL);
+	assert_false(pathset_stirs(set, now));
+	put(set, "b", MARK_QUICK, MARK_HOT);
+	assert_true(pathset_stirs(set, now));
+	now += LONGEST;
+	b = expect(take(set, BATCH_QUICK), "b");
+	assert_false(pathset_stirs(set, now)); /* what is in flight is its batch's business */
+	ack_all(b);
+	put(set, "e", MARK_LOOK, 0);
+	assert_true(pathset_stirs(set, now));
+}
+
+static void deletion_is_known_pending_and_in_flight(void **state)
+{
+	struct pathset *set = *state;
+	struct batch *b;
+
+	put(set, "d/a", MARK_DELETE, 0);
+	put(set, "d/b", MARK_QUICK, 0);
+	assert_true(pathset_goes(set, bytes_of("d/a")));
+	assert_false(pathset_goes(set, bytes_of("d/b")));
+	assert_false(pathset_goes(set, bytes_of("d")));
+	b = take(set, BATCH_DELETE);
+	assert_true(pathset_goes(set, bytes_of("d/a")));
+	ack_all(b);
+	assert_false(pathset_goes(set, bytes_of("d/a")));
+}
+
 static void a_type_change_waits_for_deletions_below(void **state)
 {
 	struct pathset *set = *state;
@@ -701,6 +738,8 @@ int main(void)
 	        CASE(exclusive_marks_wait_for_flights_above_and_below),
 	        CASE(a_known_directory_excludes_only_itself),
 	        CASE(marks_below_a_deletion_wait_and_become_looks),
+	        CASE(what_waits_for_a_deletion_does_not_stir),
+	        CASE(deletion_is_known_pending_and_in_flight),
 	        CASE(a_type_change_waits_for_deletions_below),
 	        CASE(the_oldest_blocked_mark_is_not_starved_from_above),
 	        CASE(the_oldest_blocked_mark_is_not_starved_from_below),
