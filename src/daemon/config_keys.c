@@ -156,7 +156,7 @@ const struct config_key config_keys[] = {
                  "there. Slow, but then a confirmation outlives the target's power cut."},
         {"sparse", ANYWHERE, JOB(sparse), .type = CONFIG_BOOL, .preset = "no", .example = "yes",
          .help = "Let the target turn blocks of zeros into holes."},
-        {"renames", ANYWHERE, JOB(renames), .type = CONFIG_BOOL, .preset = "no", .example = "yes",
+        {"renames", ANYWHERE, JOB(renames), .type = CONFIG_BOOL, .preset = "yes", .example = "no",
          .help = "Link what was renamed at the target instead of sending it again: all that lies "
                  "in a renamed directory; a file from 1 MB on that is renamed by itself goes as "
                  "differences. Where the target takes no hard links it is sent. So it is without "

@@ -11,7 +11,6 @@ from harness.servers import KINDS
 from harness.tree import oracle
 
 MB = 1 << 20
-SETS = ["renames=yes"]
 
 
 def fill(src, name, count=1000, size=2000):
@@ -25,7 +24,7 @@ def fill(src, name, count=1000, size=2000):
 def begin(box, server, count):
     src = box.dir("src")
     fill(src, "old", count)
-    return src, box.lockstep(src, [server], sets=SETS).settle(60)
+    return src, box.lockstep(src, [server]).settle(60)
 
 
 def write(path, content):
@@ -69,7 +68,7 @@ def test_renamed_directory_keeps_its_files_at_the_target(box, kind):
     """A build that deletes and creates sends all of it again, and with it every file gets another inode."""
     src, server = box.dir("src"), box.server(kind)
     fill(src, "old")
-    ls = box.lockstep(src, [server], sets=SETS).settle(60)
+    ls = box.lockstep(src, [server]).settle(60)
     before = inodes(server.path + "/old")
     assert sent(ls, lambda: os.rename(src + "/old", src + "/new")) < MB
     assert inodes(server.path + "/new") == before
@@ -91,8 +90,7 @@ def test_rsync_finds_nothing_to_do_after_renames(box, kind):
     box.write(src + "/small", b"small")
     os.chown(src + "/old/d3/f300", 1000, 1000)
     os.chmod(src + "/old/d4", 0o2750)
-    # The next turn begins at once: together they are more than the brake lets go.
-    ls = box.lockstep(src, [server], sets=[*SETS, "brake=no"]).settle(60)
+    ls = box.lockstep(src, [server]).settle(60)
     for turn in range(3):
         os.rename(src + "/old", src + "/new")
         os.rename(src + "/kinds", src + f"/new/kinds{turn}")
@@ -111,7 +109,7 @@ def test_renamed_large_file_is_not_sent_again(box, kind):
     src, server = box.dir("src"), box.server(kind)
     box.write(f"{src}/a/old", os.urandom(MB) * 100)
     os.mkdir(src + "/b")
-    ls = box.lockstep(src, [server], sets=SETS).settle(60)
+    ls = box.lockstep(src, [server]).settle(60)
     assert sent(ls, lambda: os.rename(src + "/a/old", src + "/a/new")) < MB
     box.check_equal(src, server)
     assert sent(ls, lambda: os.rename(src + "/a/new", src + "/b/new")) < MB
@@ -124,7 +122,7 @@ def test_file_written_with_its_time_put_back_and_renamed_arrives_as_it_is(box):
     for n in range(20):
         box.write(f"{src}/d/f{n}", b"a" * 5000)
         box.write(f"{src}/big{n}", b"a" * (2 * MB))
-    ls = box.lockstep(src, [server], sets=SETS).settle(60)
+    ls = box.lockstep(src, [server]).settle(60)
     for n in range(20):
         for name, to in ((f"d/f{n}", f"d/g{n}"), (f"big{n}", f"moved{n}")):
             st = os.stat(f"{src}/{name}")
@@ -162,7 +160,7 @@ def test_chains_exchanges_and_returns_end_equal(box):
     for name in "abcdef":
         fill(src, name, 50)
         box.write(f"{src}/{name}.big", os.urandom(2 * MB))
-    ls = box.lockstep(src, [server], sets=SETS).settle(60)
+    ls = box.lockstep(src, [server]).settle(60)
     for turn in range(6):
         os.rename(src + "/a", src + "/x")
         os.rename(src + "/x", src + "/y")
@@ -214,7 +212,7 @@ def test_renaming_most_of_the_tree_is_no_mass_deletion(box, watched):
     src, server = box.dir("src"), box.rsyncd()
     fill_all_kinds(src, "old")
     box.fill(src + "/old", 3000)
-    ls = box.lockstep(src, [server], sets=SETS).settle(60)
+    ls = box.lockstep(src, [server]).settle(60)
     if not watched:
         ls.stop()
     os.rename(src + "/old", src + "/new")
@@ -230,7 +228,7 @@ def test_mass_deletion_beside_a_rename_is_held(box):
     src, server = box.dir("src"), box.rsyncd()
     box.fill(src + "/old", 3000)
     box.fill(src + "/gone", 2000)
-    ls = box.lockstep(src, [server], sets=SETS).settle(60)
+    ls = box.lockstep(src, [server]).settle(60)
     os.rename(src + "/old", src + "/new")
     shutil.rmtree(src + "/gone")
     ls.remains(120)
@@ -245,7 +243,7 @@ def test_mass_deletion_beside_a_rename_is_held(box):
 def test_job_without_links_or_deletions_sends_as_ever(box):
     src, plain, kept = box.dir("src"), box.local("plain"), box.local("kept")
     fill(src, "old", 100)
-    text = (f"[tree t]\nroot = {src}\nrenames = yes\n[target plain]\ntree = t\ntarget = {plain.path}\nkeep = mode times\n"
+    text = (f"[tree t]\nroot = {src}\n[target plain]\ntree = t\ntarget = {plain.path}\nkeep = mode times\n"
             f"[target kept]\ntree = t\ntarget = {kept.path}\ndelete = no\n")
     ls = box.lockstep(config=box.config(text)).settle(60)
     os.rename(src + "/old", src + "/new")
@@ -261,7 +259,7 @@ def test_kill_amid_renames_ends_equal(box):
     fill(src, "old", 600)
     box.write(src + "/big", os.urandom(MB) * 20)
     # What was under way is sent again when its server is certain to be gone: twice this timeout.
-    ls = box.lockstep(src, [server], sets=[*SETS, "timeout=5s"]).settle(60)
+    ls = box.lockstep(src, [server], sets=["timeout=5s"]).settle(60)
     for turn in range(3):
         os.rename(src + "/old", src + "/new")
         os.rename(src + "/big", src + "/large")
@@ -281,7 +279,7 @@ def test_rename_while_nobody_watches_ends_equal(box):
     src, server = box.dir("src"), box.rsyncd()
     fill(src, "old", 300)
     box.write(src + "/big", os.urandom(2 * MB))
-    ls = box.lockstep(src, [server], sets=SETS).settle(60)
+    ls = box.lockstep(src, [server]).settle(60)
     ls.stop()
     os.rename(src + "/old", src + "/new")
     os.rename(src + "/big", src + "/large")
