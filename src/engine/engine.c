@@ -479,6 +479,7 @@ void engine_run(struct engine *e, int64_t now_ns, bool root_ok)
 	look_step_compare(e);
 	look_send_all(e, now_ns);
 	engine_send(e, now_ns, root_ok);
+	loss_count(e, now_ns); /* without what turned out to be gone */
 	look_tell_room(e, now_ns);
 }
 

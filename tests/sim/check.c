@@ -72,7 +72,9 @@ static bool count_mark(const struct mark *mark, bool in_flight, void *arg)
 	ledger_get(n->w->ledger, mark->path, &belief);
 	n->going += mark->action == MARK_DELETE;
 	n->needless += mark->action == MARK_DELETE && belief.state == LEDGER_ABSENT;
-	n->making += in_flight && mark->action < MARK_DELETE && belief.state == LEDGER_INTENDED;
+	/* A new directory may be known by what is in it before its own answer comes. */
+	n->making += in_flight && mark->action < MARK_DELETE &&
+	             (belief.state == LEDGER_INTENDED || (mark->flags & MARK_FRESH));
 	return true;
 }
 
