@@ -2,7 +2,8 @@
  * internal: the parts of one engine, as its own files see them.
  *
  *     supply.c   sessions: open ahead of need, idle, busy, retired
- *     flight.c   one batch under way: encoding, intents, reports
+ *     flight.c   one batch under way: encoding, intents, its end
+ *     report.c   what the worker says of its items
  *     context.c  the ancestors that ride along in its list
  *     stamp.c    the stamps that ride behind its marks
  *     confirm.c  what an acknowledgement does to the ledger
@@ -69,6 +70,7 @@ struct flight {
 	 * fingerprint in the ledger, so the first answer changes it for the others. */
 	struct belief *known;
 	enum flight_answer { FLIGHT_OPEN, FLIGHT_KNOWN, FLIGHT_UNKNOWN } * answered; /* wire item */
+	size_t open, making;   /* marks without an answer; of these, names that were not there */
 	size_t marks;          /* wire items that are marks; stamps or names to be swept follow */
 	size_t swept;          /* DELETE: how many follow */
 	uint64_t proof, serve; /* generations asked for and written; 0: none */
@@ -300,6 +302,11 @@ void supply_heard(struct engine *e, uint64_t session, int64_t now_ns);
 enum session_class flight_class(enum batch_class class);
 /* Sends `batch` (may be NULL: stamps only) on an idle session. */
 void flight_send(struct engine *e, struct supply_session *s, struct batch *batch, int64_t now_ns);
+
+/* report.c */
+/* What one item's result means for the i-th mark of its batch. */
+void flight_mark_result(struct engine *e, struct flight *f, size_t i,
+                        const struct wire_result_item *r, int64_t now_ns);
 /* Sent, and looked at again, its content compared. `doubt`: since the answer is not to be believed;
  * else since it may have changed here. */
 void flight_again(struct engine *e, struct flight *f, size_t i, bool doubt, int64_t now_ns,
@@ -366,6 +373,8 @@ void flight_was_approved(struct engine *e, struct bytes path);
 void flight_acked(struct engine *e, struct flight *f, size_t i, const struct wire_result_item *r,
                   int64_t now_ns);
 uint32_t flight_sure_type(const struct belief *known);
+/* The answer to one of its items. */
+void flight_answer(struct flight *f, const struct wire_result_item *r);
 /* Deletions under way that nothing is known about yet. */
 size_t flight_deletions(const struct engine *e);
 /* Names on their way that the target was not known to hold, and that nothing is known about yet. */

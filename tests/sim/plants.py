@@ -21,17 +21,17 @@ FOLDERS = ["base", "core", "ledger", "engine"]
 LIBRARIES = ["-lxxhash", "-llmdb", "-lpcre2-8", "-lpthread"]
 
 PLANTS = [
-    ("a nack loses its mark", "src/engine/flight.c",
+    ("a nack loses its mark", "src/engine/report.c",
      "		flight_back(e, f, i, m->action == MARK_META ? MARK_QUICK : m->action, m->link != 0,\n"
      "		            now_ns);",
      "		batch_drop(f->batch, i, now_ns);"),
     ("nothing is intended before it is sent", "src/engine/flight.c",
      "int r = n ? ledger_intend(e->ledger, paths, n) : 0;",
      "int r = 0;"),
-    ("an intent that was sent is withdrawn", "src/engine/flight.c",
+    ("an intent that was sent is withdrawn", "src/engine/report.c",
      "	case WIRE_UNKNOWN:\n",
      "	case WIRE_UNKNOWN:\n		ledger_withdraw(e->ledger, m->path);\n"),
-    ("no answer passes for a confirmation", "src/engine/flight.c",
+    ("no answer passes for a confirmation", "src/engine/report.c",
      "	case WIRE_UNKNOWN:\n",
      "	case WIRE_UNKNOWN:\n		batch_ack(f->batch, i, now_ns);\n		return;\n"),
     ("a zombie's paths are not sent again", "src/engine/zombie.c",
@@ -51,7 +51,7 @@ PLANTS = [
      "	if (next->born < into->born)", "	if (next->born > into->born)"),
     ("collapsing forgets how old its marks are", "src/core/collapse.c",
      "		mark_merge(&merged, &e->mark);\n", "		merged.born = e->mark.born;\n"),
-    ("what was not sent is taken for done", "src/engine/flight.c",
+    ("what was not sent is taken for done", "src/engine/report.c",
      "	case WIRE_UNSENT:\n",
      "	case WIRE_UNSENT:\n		batch_ack(f->batch, i, now_ns);\n		return;\n"),
     ("intents of an earlier run are no zombies", "src/engine/engine.c",
