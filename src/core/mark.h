@@ -31,9 +31,9 @@ enum mark_flag {
 	MARK_AUDIT = 32,  /* has no born of its own: barriers do not wait for it */
 	/* Says something only about marks that are still pending: DELETE: the name is neither here
 	 * nor at the target; LOOK: it is here as the target has it, should it be about to be
-	 * deleted; CONTENT: its file was written and has lost the name; META: its file
-	 * was closed, or, with DIR, the directory has left its place, and what is pending below
-	 * may be elsewhere. */
+	 * deleted; CONTENT: its file was written and has lost the name; QUICK: its attributes were
+	 * changed and it has lost the name; META: its file was closed, or, with DIR, the directory
+	 * has left its place, and what is pending below may be elsewhere. */
 	MARK_IF_PENDING = 64,
 	MARK_BRIEF = 128, /* named like a receiver's temporary file: likely to be renamed at once */
 	MARK_SIGHT = 256, /* CONTENT: for what was seen here, not because the target is in doubt */

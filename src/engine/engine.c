@@ -185,7 +185,7 @@ static bool engine_concerns_pending(struct engine *e, const struct mark *m, int6
 		engine_let_go(m->path, e);
 		return false;
 	}
-	if (m->action == MARK_CONTENT) {
+	if (m->action == MARK_CONTENT || m->action == MARK_QUICK) {
 		group_left(e, m, now_ns);
 		return false;
 	}

@@ -91,7 +91,7 @@ static void group_read_of(struct engine *e, struct group_names *names, const str
 }
 
 /* The names that the target is believed to have for the inode m->link, but for m->path itself. */
-static void group_look_at(struct engine *e, const struct mark *m, int64_t now_ns)
+static void group_look_at(struct engine *e, const struct mark *m, bool content, int64_t now_ns)
 {
 	struct group_names names;
 
@@ -100,7 +100,7 @@ static void group_look_at(struct engine *e, const struct mark *m, int64_t now_ns
 		struct bytes path = group_next(&c);
 
 		if (!bytes_equal(path, m->path) && !group_waits(e, path))
-			engine_put_look(e, path, m->born, m->since_ns, true, now_ns);
+			engine_put_look(e, path, m->born, m->since_ns, content, now_ns);
 	}
 	buf_done(&names.paths);
 }
@@ -117,7 +117,7 @@ void group_doubt(struct engine *e, const struct flight *f, const struct mark *m,
 		if (other != m && other->link == fp->ino)
 			engine_put_look(e, other->path, m->born, m->since_ns, true, now_ns);
 	}
-	group_look_at(e, &of, now_ns);
+	group_look_at(e, &of, true, now_ns);
 }
 
 struct group_link {
@@ -135,23 +135,50 @@ static bool group_take_link(const struct mark *mark, bool in_flight, void *arg)
 	return bytes_equal(mark->path, l->path);
 }
 
+/* Those that the ledger does not know yet: their list was made before. */
+static void group_look_at_flying(struct engine *e, const struct mark *m, int64_t now_ns)
+{
+	struct flight *f, *next;
+
+	HASH_ITER (hh, e->flights, f, next) {
+		for (size_t i = 0; f->batch && i < batch_count(f->batch); i++) {
+			const struct mark *other = batch_mark(f->batch, i);
+
+			if (other->link == m->link && batch_open(f->batch, i) &&
+			    !bytes_equal(other->path, m->path))
+				engine_put_look(e, other->path, m->born, m->since_ns, false,
+				                now_ns);
+		}
+	}
+}
+
+static void group_left_by(struct engine *e, const struct mark *m, uint64_t ino, bool written,
+                          int64_t now_ns)
+{
+	struct mark of = {.path = m->path, .born = m->born, .since_ns = m->since_ns, .link = ino};
+
+	group_look_at(e, &of, written, now_ns);
+	if (!written)
+		group_look_at_flying(e, &of, now_ns);
+}
+
 void group_left(struct engine *e, const struct mark *m, int64_t now_ns)
 {
-	struct mark of = {.path = m->path, .born = m->born, .since_ns = m->since_ns};
 	struct group_link coming = {.path = m->path};
+	bool written = m->action == MARK_CONTENT;
+	uint64_t known = 0;
 	struct belief b;
 
-	pathset_stir(e->set, m->path, now_ns);
+	if (written)
+		pathset_stir(e->set, m->path, now_ns);
 	pathset_each(e->set, m->path, group_take_link, &coming);
 	ledger_get(e->ledger, m->path, &b);
-	if ((b.state & LEDGER_CONFIRMED) && S_ISREG(b.fp.mode) && b.fp.nlink > 1) {
-		of.link = b.fp.ino;
-		group_look_at(e, &of, now_ns);
-	}
-	if (coming.ino && coming.ino != of.link) {
-		of.link = coming.ino;
-		group_look_at(e, &of, now_ns);
-	}
+	if ((b.state & LEDGER_CONFIRMED) && S_ISREG(b.fp.mode) && b.fp.nlink > 1)
+		known = b.fp.ino;
+	if (known)
+		group_left_by(e, m, known, written, now_ns);
+	if (coming.ino && coming.ino != known)
+		group_left_by(e, m, coming.ino, written, now_ns);
 }
 
 static void group_catch_up_one(struct engine *e, const struct mark *m, int64_t now_ns)

@@ -348,8 +348,9 @@ void group_hold_parts(struct engine *e, struct batch *batch, int64_t now_ns);
  * becomes of this one. */
 void group_doubt(struct engine *e, const struct flight *f, const struct mark *m,
                  const struct fingerprint *fp, int64_t now_ns);
-/* What is or was on its way under this name has been written and has left it: its other names go
- * with their content, be they pending, in flight, or confirmed meanwhile. */
+/* What is or was on its way under this name has been written (CONTENT), or its attributes have been
+ * changed (QUICK), and it has left the name: its other names go with their content, or are looked
+ * at, be they pending, in flight, or confirmed meanwhile. */
 void group_left(struct engine *e, const struct mark *m, int64_t now_ns);
 /* After the marks of a letter were put: names that were confirmed since the look that made them
  * were listed before it, and do not know what it saw; the name that does may leave. */

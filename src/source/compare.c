@@ -225,9 +225,9 @@ void compare_left(struct source *s, enum mark_action action, const struct look *
 		if (!(look->jobs & s->attached & 1u << job))
 			continue;
 		/* For those on their way, which the ledger does not know yet. */
-		if (action == MARK_CONTENT)
-			outbox_mark(s, job, buf_bytes(&s->path), look, MARK_CONTENT,
-			            MARK_IF_PENDING, 0, 0);
+		outbox_mark(s, job, buf_bytes(&s->path), look,
+		            action == MARK_CONTENT ? MARK_CONTENT : MARK_QUICK, MARK_IF_PENDING, 0,
+		            0);
 		ledger_get(s->jobs[job].ledger, buf_bytes(&s->path), &b);
 		if (!(b.state & LEDGER_CONFIRMED) || !S_ISREG(b.fp.mode))
 			continue;

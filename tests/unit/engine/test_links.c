@@ -242,6 +242,30 @@ static void link_that_flies_with_what_was_written_and_left_goes_again(void **sta
 	assert_true(goes_with_its_content(r, "a"));
 }
 
+/* A list says of a name what it was when the list was made. */
+static void link_that_flies_is_looked_at_when_the_name_that_was_changed_has_left(void **state)
+{
+	struct rig *r = *state;
+	struct fingerprint fp = {
+	        .mode = S_IFREG | 0644, .nlink = 2, .ino = 77, .size = 3, .ctime_ns = 5};
+	struct rig_batch *list;
+
+	ledger_confirm(r->ledger, BYTES("b"), &fp);
+	put_link(r, "b", MARK_META, 0, &fp);
+	put_link(r, "a", MARK_QUICK, MARK_FRESH, &fp);
+	rig_run(r);
+	list = rig_find(r, "a");
+	assert_ptr_equal(list, rig_find(r, "b"));
+	rig_put(r, "b", MARK_QUICK, MARK_IF_PENDING);
+	rig_put(r, "b", MARK_DELETE, 0);
+	rig_report_fp(r, list, "a", &fp);
+	rig_report_fp(r, list, "b", &fp);
+	rig_done(r, list, TROUBLE_NONE, false);
+	rig_wait(r, RIG_SECOND);
+	rig_run(r);
+	assert_non_null(rig_find_look(r, "a"));
+}
+
 /* It was listed when it had been written. */
 static void link_that_is_as_it_was_seen_is_not_sent_again(void **state)
 {
@@ -374,6 +398,7 @@ int main(void)
 	        TEST(link_confirmed_meanwhile_is_due_when_the_name_that_was_written_leaves),
 	        TEST(link_confirmed_meanwhile_is_due_when_what_was_under_way_was_written_and_left),
 	        TEST(link_that_flies_with_what_was_written_and_left_goes_again),
+	        TEST(link_that_flies_is_looked_at_when_the_name_that_was_changed_has_left),
 	        TEST(link_that_is_as_it_was_seen_is_not_sent_again),
 	        TEST(rewritten_within_a_second_is_sent_again_where_seconds_are_all_there_is),
 	        TEST(quick_check_in_whole_seconds_is_not_believed),

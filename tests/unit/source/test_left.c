@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -64,12 +65,39 @@ static void file_that_was_written_and_removed_is_told_to_those_on_their_way(void
 	live_stop(&l);
 }
 
+static void file_that_was_changed_and_removed_is_told_to_those_on_their_way(void **state)
+{
+	struct live l;
+	bool told = false;
+
+	(void)state;
+	live_init(&l, NULL);
+	put(&l, "f", "1");
+	live_start(&l);
+	live_settle(&l);
+	live_forget(&l);
+	(void)pthread_mutex_lock(&l.source->lock); /* one drain for all */
+	assert_int_equal(link(at(&l, "f"), at(&l, "g")), 0);
+	assert_int_equal(chmod(at(&l, "f"), 0600), 0);
+	drop(&l, "f");
+	(void)pthread_mutex_unlock(&l.source->lock);
+	live_barrier(&l);
+	for (size_t i = 0; i < l.nmarks; i++)
+		told |= bytes_equal(l.marks[i].path, BYTES("f")) &&
+		        l.marks[i].action == MARK_QUICK && (l.marks[i].flags & MARK_IF_PENDING);
+	assert_true(told);
+	live_settle(&l);
+	live_assert_equal(&l);
+	live_stop(&l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(
 	                file_written_and_removed_in_a_directory_that_was_lost_is_told_to_its_links),
 	        cmocka_unit_test(file_that_was_written_and_removed_is_told_to_those_on_their_way),
+	        cmocka_unit_test(file_that_was_changed_and_removed_is_told_to_those_on_their_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
