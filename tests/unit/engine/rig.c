@@ -230,6 +230,21 @@ void rig_put(struct rig *r, const char *path, enum mark_action action, unsigned 
 	rig_run(r);
 }
 
+void rig_put_file(struct rig *r, const char *path, uint64_t ino, int64_t ctime_ns, uint64_t size)
+{
+	struct mark m = {.path = bytes_of(path),
+	                 .action = MARK_QUICK,
+	                 .flags = MARK_FRESH,
+	                 .born = 1,
+	                 .since_ns = r->now_ns,
+	                 .size = size,
+	                 .dev = 1,
+	                 .ino = ino,
+	                 .ctime_ns = ctime_ns};
+
+	engine_marks(r->engine, &m, 1, r->now_ns);
+}
+
 struct rig_batch *rig_find(struct rig *r, const char *path)
 {
 	for (size_t i = 0; i < r->batch_count; i++) {

@@ -75,6 +75,8 @@ void rig_wait(struct rig *r, int64_t ns);
 /* Answers the looks that are open, as if they had found nothing. */
 void rig_looked(struct rig *r);
 void rig_put(struct rig *r, const char *path, enum mark_action action, unsigned flags);
+/* A look found a file that the target does not have under this name. */
+void rig_put_file(struct rig *r, const char *path, uint64_t ino, int64_t ctime_ns, uint64_t size);
 /* The batch under way that holds the path; NULL: none. */
 struct rig_batch *rig_find(struct rig *r, const char *path);
 /* An open look for the path; NULL: none. */

@@ -33,17 +33,7 @@ static void hold(struct rig *r, const char *path, uint64_t size)
 
 static void put_new(struct rig *r, const char *path, uint64_t size)
 {
-	struct mark m = {.path = bytes_of(path),
-	                 .action = MARK_QUICK,
-	                 .flags = MARK_FRESH,
-	                 .born = 1,
-	                 .since_ns = r->now_ns,
-	                 .size = size,
-	                 .dev = 1,
-	                 .ino = 60,
-	                 .ctime_ns = 11};
-
-	engine_marks(r->engine, &m, 1, r->now_ns);
+	rig_put_file(r, path, 60, 11, size);
 	rig_run(r);
 }
 

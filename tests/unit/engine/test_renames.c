@@ -28,22 +28,6 @@ static void hold(struct rig *r, const char *path, uint64_t ino)
 	ledger_confirm(r->ledger, bytes_of(path), ino ? &fp : &dir_fp);
 }
 
-static void put_moved(struct rig *r, const char *path, uint64_t ino, int64_t ctime_ns,
-                      uint64_t size)
-{
-	struct mark m = {.path = bytes_of(path),
-	                 .action = MARK_QUICK,
-	                 .flags = MARK_FRESH,
-	                 .born = 1,
-	                 .since_ns = r->now_ns,
-	                 .size = size,
-	                 .dev = 1,
-	                 .ino = ino,
-	                 .ctime_ns = ctime_ns};
-
-	engine_marks(r->engine, &m, 1, r->now_ns);
-}
-
 static int make(void **state)
 {
 	struct rig *r = rig_new();
@@ -72,7 +56,7 @@ static struct rig_batch *send_moved(struct rig *r)
 {
 	struct rig_batch *b;
 
-	put_moved(r, "new", 50, 9, 3);
+	rig_put_file(r, "new", 50, 9, 3);
 	rig_run(r);
 	b = rig_find(r, "new");
 	assert_non_null(b);
@@ -95,7 +79,7 @@ static void nothing_is_named_for_a_file_whose_ctime_moved(void **state)
 {
 	struct rig *r = *state;
 
-	put_moved(r, "new", 50, 10, 3);
+	rig_put_file(r, "new", 50, 10, 3);
 	rig_run(r);
 	assert_non_null(rig_find(r, "new"));
 	assert_int_equal(rig_find(r, "new")->class, SESSION_QUICK);
@@ -106,7 +90,7 @@ static void large_file_whose_ctime_moved_goes_as_content(void **state)
 {
 	struct rig *r = *state;
 
-	put_moved(r, "new", 50, 10, 5u << 20);
+	rig_put_file(r, "new", 50, 10, 5u << 20);
 	rig_run(r);
 	assert_non_null(rig_find(r, "new"));
 	assert_int_equal(rig_find(r, "new")->class, SESSION_CONTENT);
@@ -122,7 +106,7 @@ static void nothing_is_named_while_the_former_name_is_in_doubt(void **state)
 	rig_put(r, "old/f", MARK_DELETE, 0);
 	assert_int_equal(rig_report(r, rig_find(r, "old/f"), "old/f", WIRE_VANISHED), 0);
 	rig_done(r, rig_find(r, "old/f"), TROUBLE_NONE, false);
-	put_moved(r, "new", 50, 9, 3);
+	rig_put_file(r, "new", 50, 9, 3);
 	rig_run(r);
 	assert_non_null(rig_find(r, "new"));
 	assert_int_equal(rig_find(r, "new")->formers_n, 0);
@@ -140,7 +124,7 @@ static void name_that_was_confirmed_within_a_tick_vouches_for_no_other(void **st
 	rig_wait(r, RIG_SECOND);
 	rig_looked(r);
 	assert_int_equal(rig_belief(r, "old/f"), LEDGER_CONFIRMED);
-	put_moved(r, "new", 50, 9, 3);
+	rig_put_file(r, "new", 50, 9, 3);
 	rig_run(r);
 	assert_non_null(rig_find(r, "new"));
 	assert_int_equal(rig_find(r, "new")->formers_n, 0);
@@ -172,7 +156,7 @@ static void deletion_waits_for_the_new_name_and_then_goes(void **state)
 	struct rig *r = *state;
 	struct rig_batch *b;
 
-	put_moved(r, "new", 50, 9, 3);
+	rig_put_file(r, "new", 50, 9, 3);
 	rig_put(r, "old/f", MARK_DELETE, 0);
 	b = rig_find(r, "new");
 	assert_non_null(b);
@@ -195,7 +179,7 @@ static void deletion_above_what_waits_waits(void **state)
 {
 	struct rig *r = *state;
 
-	put_moved(r, "new", 50, 9, 3);
+	rig_put_file(r, "new", 50, 9, 3);
 	rig_put(r, "old/f", MARK_DELETE, 0);
 	rig_put(r, "old", MARK_DELETE, MARK_DIR);
 	rig_wait(r, RIG_SECOND);
@@ -210,7 +194,7 @@ static void deletion_does_not_wait_for_what_waits_for_it(void **state)
 {
 	struct rig *r = *state;
 
-	put_moved(r, "old/g/f", 50, 9, 3); /* stale: its directory is going */
+	rig_put_file(r, "old/g/f", 50, 9, 3); /* stale: its directory is going */
 	rig_put(r, "old/f", MARK_DELETE, 0);
 	rig_put(r, "old", MARK_DELETE, MARK_DIR);
 	rig_wait(r, RIG_SECOND);
@@ -227,8 +211,8 @@ static void deletions_do_not_wait_in_a_ring(void **state)
 
 	hold(r, "x", 0);
 	hold(r, "x/f", 51);
-	put_moved(r, "x", 50, 9, 3);
-	put_moved(r, "old", 51, 9, 3);
+	rig_put_file(r, "x", 50, 9, 3);
+	rig_put_file(r, "old", 51, 9, 3);
 	rig_put(r, "x/f", MARK_DELETE, 0);
 	rig_put(r, "old/f", MARK_DELETE, 0);
 	for (int i = 0; i < 4; i++) {
@@ -287,7 +271,7 @@ static void deletion_does_not_wait_for_what_is_below_the_new_name(void **state)
 {
 	struct rig *r = make_patient(state);
 
-	put_moved(r, "new", 50, 9, 3);
+	rig_put_file(r, "new", 50, 9, 3);
 	put_hot(r, "another", 51, 0);
 	rig_run(r);
 	assert_int_equal(report(r, rig_find(r, "new"), WIRE_ACKED, WIRE_FORMER | WIRE_WAS_NEW), 0);

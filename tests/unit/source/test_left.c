@@ -39,12 +39,11 @@ static void file_written_and_removed_in_a_directory_that_was_lost_is_told_to_its
 }
 
 /* Links of it may be on their way, and the ledger does not know them yet. */
-static void file_that_was_written_and_removed_is_told_to_those_on_their_way(void **state)
+static void tell_those_on_their_way(void (*change)(struct live *l), enum mark_action action)
 {
 	struct live l;
 	bool told = false;
 
-	(void)state;
 	live_init(&l, NULL);
 	put(&l, "f", "1");
 	live_start(&l);
@@ -52,43 +51,39 @@ static void file_that_was_written_and_removed_is_told_to_those_on_their_way(void
 	live_forget(&l);
 	(void)pthread_mutex_lock(&l.source->lock); /* one drain for all */
 	assert_int_equal(link(at(&l, "f"), at(&l, "g")), 0);
-	put(&l, "f", "2");
+	change(&l);
 	drop(&l, "f");
 	(void)pthread_mutex_unlock(&l.source->lock);
 	live_barrier(&l);
 	for (size_t i = 0; i < l.nmarks; i++)
-		told |= bytes_equal(l.marks[i].path, BYTES("f")) &&
-		        l.marks[i].action == MARK_CONTENT && (l.marks[i].flags & MARK_IF_PENDING);
+		told |= bytes_equal(l.marks[i].path, BYTES("f")) && l.marks[i].action == action &&
+		        (l.marks[i].flags & MARK_IF_PENDING);
 	assert_true(told);
 	live_settle(&l);
 	live_assert_equal(&l);
 	live_stop(&l);
 }
 
+static void write_it(struct live *l)
+{
+	put(l, "f", "2");
+}
+
+static void file_that_was_written_and_removed_is_told_to_those_on_their_way(void **state)
+{
+	(void)state;
+	tell_those_on_their_way(write_it, MARK_CONTENT);
+}
+
+static void change_its_mode(struct live *l)
+{
+	assert_int_equal(chmod(at(l, "f"), 0600), 0);
+}
+
 static void file_that_was_changed_and_removed_is_told_to_those_on_their_way(void **state)
 {
-	struct live l;
-	bool told = false;
-
 	(void)state;
-	live_init(&l, NULL);
-	put(&l, "f", "1");
-	live_start(&l);
-	live_settle(&l);
-	live_forget(&l);
-	(void)pthread_mutex_lock(&l.source->lock); /* one drain for all */
-	assert_int_equal(link(at(&l, "f"), at(&l, "g")), 0);
-	assert_int_equal(chmod(at(&l, "f"), 0600), 0);
-	drop(&l, "f");
-	(void)pthread_mutex_unlock(&l.source->lock);
-	live_barrier(&l);
-	for (size_t i = 0; i < l.nmarks; i++)
-		told |= bytes_equal(l.marks[i].path, BYTES("f")) &&
-		        l.marks[i].action == MARK_QUICK && (l.marks[i].flags & MARK_IF_PENDING);
-	assert_true(told);
-	live_settle(&l);
-	live_assert_equal(&l);
-	live_stop(&l);
+	tell_those_on_their_way(change_its_mode, MARK_QUICK);
 }
 
 int main(void)
