@@ -274,12 +274,23 @@ static void mark_back(struct source *s, unsigned job, const struct fingerprint *
 		    seen);
 }
 
+/* A store through a mapping lands after the stamp that its fault has made, which sleeps in between
+ * for the file system's sake: what was read meanwhile has the stamp of what was not there yet. Only
+ * the close tells of it. */
+static int64_t racy_window(const struct source *s, unsigned bits)
+{
+	bool closed = (bits & BACKLOG_DATA) == BACKLOG_CLOSED;
+
+	return closed && s->config.store_wait_ns > s->racy_window_ns ? s->config.store_wait_ns
+	                                                             : s->racy_window_ns;
+}
+
 bool compare_entry(struct source *s, unsigned job, const struct fingerprint *seen,
                    const struct belief *belief, const struct look *look, unsigned flags)
 {
 	unsigned bits = look->bits;
 	bool linked = seen->nlink > 1 && !S_ISDIR(seen->mode), below;
-	bool racy = fingerprint_racy(seen, clock_wall_ns(), s->racy_window_ns);
+	bool racy = fingerprint_racy(seen, clock_wall_ns(), racy_window(s, bits));
 	struct gone_mark mark;
 	struct verdict v;
 

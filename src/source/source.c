@@ -34,6 +34,8 @@ static void prepare(struct source *s, const struct source_config *config, struct
 	s->config.root = mem_strdup(config->root);
 	if (!s->config.degraded_crawl_ns)
 		s->config.degraded_crawl_ns = 60 * INT64_C(1000000000);
+	if (!s->config.store_wait_ns)
+		s->config.store_wait_ns = 10 * INT64_C(1000000000);
 	s->hot.period_ns = config->hot_period_ns ? config->hot_period_ns : 5 * INT64_C(1000000000);
 	s->hot.longest_ns = 60 * s->hot.period_ns;
 	s->out = out;

@@ -31,6 +31,7 @@ struct source_config {
 	                            */
 	int64_t hot_period_ns; /* until the first look again at a file open for writing; the longest
 	                          is 60 times that; default 5 s */
+	int64_t store_wait_ns; /* a store may land so long after its stamp; default 10 s */
 	bool renames;          /* what comes is told before what has left for it */
 	unsigned letter_marks; /* most marks a letter carries; default 512 */
 };

@@ -9,7 +9,7 @@ static struct verdict need(enum mark_action action, unsigned flags)
 
 /* Size and mtime are as confirmed, and yet something was written: the time may have been put back,
  * or the writer's data landed after the stamp. A descriptor that was open for writing and changed
- * nothing leaves the ctime alone, which proves it unless the stamp is racy. */
+ * nothing leaves the ctime alone, which proves it unless the stamp is young. */
 static bool maybe_written(enum fingerprint_difference d, unsigned bits, bool racy)
 {
 	if (!(bits & BACKLOG_DATA))
